@@ -1,0 +1,211 @@
+//! A delivery: the duty to place one event's message in one channel, from its planning to its receipt or its dead letter.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// The outbox's number of a delivery. Within a lane a lower one is sent first.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct DeliveryId(pub i64);
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct EventId(pub i64);
+
+impl std::fmt::Display for DeliveryId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::fmt::Display for EventId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Messenger {
+    Slack,
+    Telegram,
+}
+
+impl Messenger {
+    pub const ALL: [Messenger; 2] = [Messenger::Slack, Messenger::Telegram];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Slack => "slack",
+            Self::Telegram => "telegram",
+        }
+    }
+}
+
+impl std::fmt::Display for Messenger {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The messenger's own name of a message that was placed. A thread, a card and a later look-up need it.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Receipt {
+    Slack {
+        channel: String,
+        ts: String,
+    },
+    Telegram {
+        chat: i64,
+        message: i64,
+    },
+    /// The messenger said that it took the message and gave no name that could be read (incoming webhooks never do).
+    Unnumbered,
+}
+
+/// Whom a pause or a hold concerns.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Scope {
+    /// One conversation.
+    Lane,
+    /// Everything that goes through the same token (or incoming webhook).
+    Account,
+}
+
+/// What becomes of a delivery after an attempt whose end nobody can know.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum OnUnclear {
+    /// At least once: it may stand twice.
+    #[default]
+    SendAgain,
+    /// At most once: it becomes a dead letter that a person may replay.
+    GiveUp,
+}
+
+/// How an attempt failed. The lane decides on [`SendError::advice`], never on the text.
+#[derive(Debug, thiserror::Error)]
+pub enum SendError {
+    /// Surely not sent: no connection was made.
+    #[error("the messenger could not be reached")]
+    Unreached(#[source] BoxError),
+    /// Surely not sent: the breaker is open and this call was not its probe.
+    #[error("not tried: the messenger failed ten times in a row")]
+    BreakerOpen { probe_in: Duration },
+    /// Surely not sent: this replica no longer holds the lane.
+    #[error("not tried: the lease on the lane has ended")]
+    LeaseLost,
+    /// Surely not posted; the messenger wants a pause. `wait` is what it named.
+    #[error("paused by the messenger: {code}")]
+    Paced { code: String, wait: Option<Duration>, scope: Scope },
+    /// It may already stand in the channel.
+    #[error("no answer that could be understood to a message that was sent: {what}")]
+    Unclear {
+        what: String,
+        #[source]
+        cause: Option<BoxError>,
+    },
+    /// The messenger refuses the message's form or content.
+    #[error("refused content: {code}")]
+    Content { code: String },
+    /// A Telegram group became a supergroup with a new id.
+    #[error("the chat has moved to {chat}")]
+    Moved { chat: i64 },
+    /// Nothing will go through until a person mends something (a token, a right, a channel).
+    #[error("held: {code}")]
+    Held { code: String, hint: Option<String>, scope: Scope },
+    /// Refused for good, by a mistake that another form of the message would not mend.
+    #[error("refused for good: {code}")]
+    Refused { code: String },
+}
+
+/// What to do next. One exhaustive answer to every [`SendError`].
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Advice {
+    /// Provably not sent: may be tried again at once, a few times.
+    Again,
+    /// Provably not sent: not before this time has passed. `None`: the messenger named no time, back off by ourselves.
+    Wait { at_least: Option<Duration>, scope: Scope },
+    /// Nobody can know. The channel's `on_unclear` decides.
+    Unclear,
+    /// Once more as plain text, then give up.
+    Plain,
+    /// Remember the chat's new id, send again once.
+    Moved(i64),
+    /// Keep it pending; probe now and then.
+    Hold { scope: Scope, reason: String },
+    /// A dead letter with this reason.
+    GiveUp(String),
+}
+
+impl SendError {
+    pub fn advice(&self) -> Advice {
+        match self {
+            Self::Unreached(_) => Advice::Again,
+            Self::BreakerOpen { probe_in } => Advice::Wait { at_least: Some(*probe_in), scope: Scope::Lane },
+            Self::LeaseLost => Advice::Wait { at_least: None, scope: Scope::Lane },
+            Self::Paced { wait, scope, .. } => Advice::Wait { at_least: *wait, scope: *scope },
+            Self::Unclear { .. } => Advice::Unclear,
+            Self::Content { .. } => Advice::Plain,
+            Self::Moved { chat } => Advice::Moved(*chat),
+            Self::Held { code, hint, scope } => Advice::Hold {
+                scope: *scope,
+                reason: match hint {
+                    Some(hint) => format!("{code}: {hint}"),
+                    None => code.clone(),
+                },
+            },
+            Self::Refused { code } => Advice::GiveUp(code.clone()),
+        }
+    }
+}
+
+/// The word under which an attempt's end is counted, logged and kept.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    Delivered,
+    Unreached,
+    BreakerOpen,
+    LeaseLost,
+    Paced,
+    Unclear,
+    Content,
+    Moved,
+    Held,
+    Refused,
+}
+
+impl Outcome {
+    pub fn of(error: &SendError) -> Self {
+        match error {
+            SendError::Unreached(_) => Self::Unreached,
+            SendError::BreakerOpen { .. } => Self::BreakerOpen,
+            SendError::LeaseLost => Self::LeaseLost,
+            SendError::Paced { .. } => Self::Paced,
+            SendError::Unclear { .. } => Self::Unclear,
+            SendError::Content { .. } => Self::Content,
+            SendError::Moved { .. } => Self::Moved,
+            SendError::Held { .. } => Self::Held,
+            SendError::Refused { .. } => Self::Refused,
+        }
+    }
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Delivered => "delivered",
+            Self::Unreached => "unreached",
+            Self::BreakerOpen => "breaker_open",
+            Self::LeaseLost => "lease_lost",
+            Self::Paced => "paced",
+            Self::Unclear => "unclear",
+            Self::Content => "content",
+            Self::Moved => "moved",
+            Self::Held => "held",
+            Self::Refused => "refused",
+        }
+    }
+}

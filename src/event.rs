@@ -1,0 +1,280 @@
+//! What happened: an issue, a review, a bench or a link changed, as a source read it from a call.
+//!
+//! An [`Event`] is the one model that conditions and templates see. Absent members are left out, never null: a
+//! condition asks `has(issue.assignee)`, a template prints nothing.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// A source's name in `config.yaml`: 1 to 64 of `a-z`, `0-9`, `-`, `_`.
+#[derive(Clone, Debug, Eq, PartialEq, Ord, PartialOrd, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct SourceName(String);
+
+/// A channel's name in `config.yaml`: 1 to 64 of `a-z`, `0-9`, `-`, `_`.
+#[derive(Clone, Debug, Eq, PartialEq, Ord, PartialOrd, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ChannelName(String);
+
+macro_rules! name {
+    ($type:ident, $what:literal) => {
+        impl TryFrom<String> for $type {
+            type Error = String;
+            fn try_from(name: String) -> Result<Self, String> {
+                let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_';
+                if (1..=64).contains(&name.len()) && name.chars().all(fits) {
+                    Ok(Self(name))
+                } else {
+                    Err(format!("`{name}` is no {} name: 1 to 64 of a-z, 0-9, `-` and `_`", $what))
+                }
+            }
+        }
+        impl From<$type> for String {
+            fn from(name: $type) -> Self {
+                name.0
+            }
+        }
+        impl $type {
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+        impl std::fmt::Display for $type {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+name!(SourceName, "source");
+name!(ChannelName, "channel");
+
+/// How a call's body was read, in the order of the attempts.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reading {
+    /// A JSON object as the standard wants it.
+    Strict,
+    /// JSON with the known mistakes of raw trigger variables mended.
+    Repaired,
+    /// `application/x-www-form-urlencoded`.
+    Form,
+    /// The query string of the call.
+    Query,
+    /// Only the issue's key could be taken.
+    KeyOnly,
+}
+
+/// One thing that happened. Serialized it is the *document* that conditions, templates and the outbox share.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    pub event: Head,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issue: Option<Issue>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub actor: Option<Person>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment: Option<Comment>,
+    /// The call's own members as they came, absent ones left out.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub body: Map<String, Value>,
+}
+
+/// The members of `event.*`, but for `event.id`, which the outbox gives.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Head {
+    /// `issue.created`, `issue.status_changed`, …
+    pub kind: String,
+    pub source: SourceName,
+    /// When it happened, by the one who tells; absent where the call does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<Timestamp>,
+    pub received_at: Timestamp,
+    pub reading: Reading,
+    /// The reading may have lost or guessed something.
+    pub degraded: bool,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Issue {
+    pub key: String,
+    /// Where a person opens it: `tracker.web_url` and the key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub queue: Option<Reference>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub summary: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<Reference>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub priority: Option<Reference>,
+    #[serde(skip_serializing_if = "Option::is_none", rename = "type")]
+    pub kind: Option<Reference>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resolution: Option<Reference>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parent: Option<Reference>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub author: Option<Person>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub assignee: Option<Person>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub followers: Vec<Person>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub components: Vec<Reference>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<String>,
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    pub fields: Map<String, Value>,
+}
+
+/// A status, a priority, a queue: known by key, by display name, or both.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Reference {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub display: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Person {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub login: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub display: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub email: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Comment {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub author: Option<Person>,
+}
+
+/// Every path that an event's document can have (design, "Context"). `*` stands for any one member, a trailing `**`
+/// for anything below. Lists are entered by an index or a macro and continue with their element's members.
+/// Conditions and templates that name a path outside this list are findings at load.
+pub const PATHS: &[&str] = &[
+    "event.id",
+    "event.kind",
+    "event.source",
+    "event.at",
+    "event.received_at",
+    "event.reading",
+    "event.degraded",
+    "issue.key",
+    "issue.url",
+    "issue.summary",
+    "issue.description",
+    "issue.deadline",
+    "issue.tags",
+    "issue.fields.**",
+    "issue.queue.key",
+    "issue.queue.display",
+    "issue.status.key",
+    "issue.status.display",
+    "issue.priority.key",
+    "issue.priority.display",
+    "issue.type.key",
+    "issue.type.display",
+    "issue.resolution.key",
+    "issue.resolution.display",
+    "issue.parent.key",
+    "issue.parent.display",
+    "issue.author.login",
+    "issue.author.display",
+    "issue.author.email",
+    "issue.assignee.login",
+    "issue.assignee.display",
+    "issue.assignee.email",
+    "issue.followers.login",
+    "issue.followers.display",
+    "issue.followers.email",
+    "issue.components.key",
+    "issue.components.display",
+    "actor.login",
+    "actor.display",
+    "actor.email",
+    "changes.field",
+    "changes.from.**",
+    "changes.to.**",
+    "comment.id",
+    "comment.text",
+    "comment.author.login",
+    "comment.author.display",
+    "comment.author.email",
+    "review.id",
+    "review.title",
+    "review.url",
+    "review.repository",
+    "review.host",
+    "review.branch",
+    "review.target",
+    "review.author.login",
+    "review.author.display",
+    "review.author.email",
+    "review.reviewer.login",
+    "review.reviewer.display",
+    "review.reviewer.email",
+    "review.comment",
+    "bench.url",
+    "bench.branch",
+    "bench.state",
+    "body.**",
+];
+
+/// The roots of a document. Each exists in every evaluation of a condition, empty where nothing is known.
+pub const ROOTS: &[&str] = &["event", "issue", "actor", "changes", "comment", "review", "bench", "body"];
+
+/// Members that are lists.
+pub const LISTS: &[&str] = &["issue.tags", "issue.followers", "issue.components", "changes"];
+
+/// The template of an event's family, for a route that names none. `review` and `bench` have no text in the binary yet:
+/// without an admin's template of that name their events go out as the fallback text.
+pub fn family(kind: &str) -> &'static str {
+    match kind {
+        "issue.created" => "issue-created",
+        "issue.status_changed" => "issue-status",
+        "issue.comment_added" => "issue-comment",
+        kind if kind.starts_with("review.") => "review",
+        kind if kind.starts_with("bench.") => "bench",
+        _ => "issue",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_has_a_family() {
+        for (kind, name) in [
+            ("issue.created", "issue-created"),
+            ("issue.status_changed", "issue-status"),
+            ("issue.comment_added", "issue-comment"),
+            ("issue.updated", "issue"),
+            ("issue.moved", "issue"),
+            ("review.approved", "review"),
+            ("bench.ready", "bench"),
+            ("link.created", "issue"),
+        ] {
+            assert_eq!(family(kind), name);
+        }
+    }
+}

@@ -1,0 +1,9 @@
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "a test is the outside that the bans name"))]
+
+pub mod clock;
+pub mod delivery;
+pub mod event;
+pub mod finding;
+pub mod lifecycle;
+pub mod message;
+pub mod telemetry;
