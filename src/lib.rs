@@ -6,4 +6,5 @@ pub mod event;
 pub mod finding;
 pub mod lifecycle;
 pub mod message;
+pub mod route;
 pub mod telemetry;
