@@ -8,3 +8,4 @@ pub mod lifecycle;
 pub mod message;
 pub mod route;
 pub mod telemetry;
+pub mod template;

@@ -1,0 +1,122 @@
+//! Templates: Handlebars whose result is Markdown whose result is a [`Message`], for both messengers alike.
+//!
+//! The way of a variable's text: escaped to stand-ins ([`stand_in`]), carried through Handlebars and Markdown unread,
+//! turned back in the tree ([`markdown`]). So nothing that an issue's author writes is markup, and nothing is lost.
+//! Loading checks every template ([`scan`], [`check`]); one that fails stays as *broken*, and its messages go out as
+//! [`fallback`].
+
+mod check;
+mod date;
+mod defaults;
+mod fallback;
+mod helpers;
+mod load;
+mod markdown;
+mod paths;
+mod render;
+mod scan;
+mod stand_in;
+
+pub use fallback::fallback;
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use handlebars::Handlebars;
+use handlebars::template::Template;
+use jiff::tz::TimeZone;
+use serde_json::Value;
+
+use crate::delivery::Messenger;
+use crate::finding::Finding;
+use crate::message::{Language, Message};
+
+/// How dates and Campanile's own words are written.
+#[derive(Clone, Debug)]
+pub struct Locale {
+    pub language: Language,
+    pub time_zone: TimeZone,
+}
+
+/// All templates, compiled. Rendering needs no more than a shared reference.
+pub struct Templates {
+    registry: Handlebars<'static>,
+    /// The admin's own, which win over the binary's in every language.
+    own: HashMap<String, Kept>,
+    /// The binary's, by language and name.
+    defaults: HashMap<(Language, &'static str), Kept>,
+}
+
+/// A template that was found.
+enum Kept {
+    Checked(Checked),
+    Broken(Finding),
+}
+
+/// A template that passed its check; only such a one can be rendered.
+struct Checked {
+    /// For findings and errors: the path, or the name of the binary's own.
+    file: String,
+    template: Template,
+    needs: check::Needs,
+}
+
+/// Why there is no message. The lane sends [`fallback`] instead, and the admin sees this.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum RenderError {
+    #[error("there is no template `{name}`")]
+    Missing { name: String },
+    #[error("{}:{}:{}: {}", .0.file, .0.line, .0.column, .0.message)]
+    Broken(Finding),
+    #[error("{file}:{line}:{column}: {message}")]
+    Failed { file: String, line: usize, column: usize, message: String },
+    #[error("{file} says nothing about this event")]
+    Empty { file: String },
+}
+
+impl Templates {
+    /// Reads `<name>.md.hbs` from the folder and takes from the binary what it lacks. A template with an error among the
+    /// findings is kept as broken.
+    pub fn load(folder: Option<&Path>) -> (Self, Vec<Finding>) {
+        load::load(folder)
+    }
+
+    /// Whether a route may name this template.
+    pub fn has(&self, name: &str) -> bool {
+        self.own.contains_key(name) || self.defaults.contains_key(&(Language::En, name))
+    }
+
+    /// The names that a route may use, sorted.
+    pub fn names(&self) -> Vec<&str> {
+        let defaults = self.defaults.keys().map(|(_, name)| *name);
+        let mut names: Vec<_> = self.own.keys().map(String::as_str).chain(defaults).collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
+    /// What the template says about the event's document in this channel. Memory and time are bounded: output ends at
+    /// 262,144 characters, loops end after 10,000 rounds in all.
+    pub fn render(
+        &self,
+        name: &str,
+        document: &Value,
+        channel: &str,
+        messenger: Messenger,
+        locale: &Locale,
+    ) -> Result<Message, RenderError> {
+        let default = || self.defaults.get(&(locale.language, default_name(name)?));
+        match self.own.get(name).or_else(default) {
+            None => Err(RenderError::Missing { name: name.to_owned() }),
+            Some(Kept::Broken(finding)) => Err(RenderError::Broken(finding.clone())),
+            Some(Kept::Checked(template)) => {
+                let channel = render::Channel { name: channel, messenger };
+                template.render(&self.registry, document, channel, locale)
+            }
+        }
+    }
+}
+
+fn default_name(name: &str) -> Option<&'static str> {
+    defaults::NAMES.into_iter().find(|known| *known == name)
+}
