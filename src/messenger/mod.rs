@@ -1,0 +1,15 @@
+//! The messengers: what goes out to Slack and Telegram, and what their answers mean. Both have the same files: who
+//! knows one knows both.
+
+pub mod sender;
+pub mod slack;
+pub mod telegram;
+pub mod transport;
+
+mod content;
+mod reply;
+
+#[cfg(test)]
+mod fixture;
+
+pub use content::Content;

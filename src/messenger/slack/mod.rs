@@ -1,0 +1,7 @@
+//! Slack: the Web API with a bot token, and incoming webhooks.
+
+pub mod client;
+pub mod error;
+pub mod format;
+
+mod connector;

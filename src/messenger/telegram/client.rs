@@ -1,0 +1,72 @@
+//! Posts to Telegram: teloxide's payloads, which serialize by themselves, over our transport. teloxide's own client
+//! sleeps ten seconds inside the call after each 5xx, and loses the status and `Retry-After` of what is no JSON.
+
+use http::Uri;
+use secrecy::{ExposeSecret, SecretString};
+use teloxide::payloads::{SendMessage, SendMessageSetters};
+use teloxide::requests::Payload;
+use teloxide::types::{ChatId, LinkPreviewOptions, MessageId, Recipient, ThreadId};
+
+use super::error::receipt;
+use super::format::TelegramContent;
+use crate::delivery::{Receipt, SendError};
+use crate::messenger::reply::Secrets;
+use crate::messenger::transport::{AddressError, Transport, join};
+
+/// A forum's first topic. Clients know it by this id; a message that names it is refused.
+/// Source: telegram-bot-api `Client.cpp`, `check_message_topic`.
+const GENERAL_TOPIC: i32 = 1;
+
+/// The account of one bot. All its methods are cancel safe in that nothing breaks; a dropped post may have arrived.
+pub struct Client {
+    transport: Transport,
+    send_message: Uri,
+    secrets: Secrets,
+}
+
+impl Client {
+    pub fn new(transport: Transport, api_url: &str, token: &SecretString) -> Result<Self, AddressError> {
+        let token = token.expose_secret();
+        // It becomes a part of the path: a `/` or `?` would lead to another address.
+        let fits = |b: u8| b.is_ascii_alphanumeric() || b"-._~:".contains(&b);
+        if token.is_empty() || !token.bytes().all(fits) {
+            return Err(AddressError::Token);
+        }
+        let send_message = join(api_url, &format!("bot{token}/{}", SendMessage::NAME))?;
+        // The half after the colon is what must stay secret, and a page that quotes the address may escape the colon.
+        let secrets = Secrets::new([token].into_iter().chain(token.split_once(':').map(|(_, secret)| secret)));
+        Ok(Self { transport, send_message, secrets })
+    }
+
+    /// Calls `sendMessage`.
+    pub async fn post(&self, message: &SendMessage) -> Result<Receipt, SendError> {
+        let json =
+            serde_json::to_vec(message).map_err(|error| SendError::Refused { code: format!("not sent: {error}") })?;
+        let reply = self.transport.post(self.send_message.clone(), None, json).await?;
+        let asked = match message.chat_id {
+            Recipient::Id(ChatId(chat)) => Some(chat),
+            Recipient::ChannelUsername(_) => None,
+        };
+        receipt(&reply, asked, &self.secrets)
+    }
+}
+
+/// One message to one chat or topic, ready to be sent as often as it takes. Entities and no parse mode: nothing in the
+/// text is markup.
+pub fn message(chat: i64, topic: Option<i32>, content: TelegramContent) -> SendMessage {
+    let preview = LinkPreviewOptions {
+        is_disabled: true,
+        url: None,
+        prefer_small_media: false,
+        prefer_large_media: false,
+        show_above_text: false,
+    };
+    let message = SendMessage::new(ChatId(chat), content.text).entities(content.entities).link_preview_options(preview);
+    match topic {
+        None | Some(GENERAL_TOPIC) => message,
+        Some(topic) => message.message_thread_id(ThreadId(MessageId(topic))),
+    }
+}
+
+#[cfg(test)]
+mod tests;

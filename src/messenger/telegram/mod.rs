@@ -1,0 +1,5 @@
+//! Telegram: the Bot API with a bot token.
+
+pub mod client;
+pub mod error;
+pub mod format;
