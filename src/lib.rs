@@ -8,6 +8,7 @@ pub mod layers;
 pub mod lifecycle;
 pub mod message;
 pub mod messenger;
+pub mod outbox;
 pub mod route;
 pub mod telemetry;
 pub mod template;

@@ -1,0 +1,391 @@
+//! The outbox: the durable tables of events, deliveries, attempts and receipts, and the leases on their lanes.
+//!
+//! What every implementation promises (one contract suite in `tests/outbox.rs` holds it to them):
+//!
+//! - [`Outbox::accept`] answers after the commit is on disk. An event and its deliveries are one transaction.
+//! - A delivery is read only under its lane's [`Lease`], and [`Outbox::heads`] gives the lowest pending ids first:
+//!   a holder asks again after each batch, never for "the ones after the last", since ids may become visible late.
+//! - [`Outbox::settle`] answers after the commit is on disk, and writes nothing under a lease that has ended.
+//! - A pause that a messenger named ([`Settlement::hold`], [`Outbox::hold_account`]) outlives a restart; a lane's own
+//!   delay ([`Until`]) does not. What waits for a person stays held, and its next probe is due at once.
+//! - Both ledgers balance in every committed state; the tables themselves refuse anything else.
+
+mod sqlite;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::delivery::{DeliveryId, EventId, Messenger, Outcome, Receipt};
+use crate::event::{ChannelName, SourceName};
+
+pub use sqlite::{Sqlite, SqliteOptions};
+
+/// Milliseconds since 1970, as the outbox keeps time.
+pub type Millis = i64;
+
+/// What two calls have in common when they are the same call, sent twice.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Hash)]
+pub struct Fingerprint(pub [u8; 16]);
+
+/// An event with its plan, on its way into the outbox.
+#[derive(Clone, Debug)]
+pub struct Arrival {
+    pub received_at: Millis,
+    pub fingerprint: Fingerprint,
+    /// A call with the same fingerprint before this time is a duplicate.
+    pub remember_until: Millis,
+    pub source: SourceName,
+    pub kind: String,
+    pub issue: Option<String>,
+    /// The event's document, JSON, without `event.id`.
+    pub document: String,
+    pub planned: Vec<Planned>,
+}
+
+/// One delivery of an arriving event.
+#[derive(Clone, Debug)]
+pub struct Planned {
+    pub channel: ChannelName,
+    pub route: Arc<str>,
+    pub template: Arc<str>,
+    pub give_up_at: Millis,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Accepted {
+    New { event: EventId, deliveries: usize },
+    Duplicate { event: EventId },
+}
+
+/// A call that became no event.
+#[derive(Clone, Debug)]
+pub enum Aside {
+    /// A ping, or a kind that says nothing.
+    Ignored,
+    /// No step of the reading found an issue's key. Kept for the admin.
+    Unreadable { source: SourceName, at: Millis, why: String, head: Vec<u8> },
+}
+
+/// Where a configured channel leads: the account that speaks to it and the lane of its conversation.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Place {
+    pub channel: ChannelName,
+    pub messenger: Messenger,
+    /// One token, or one incoming webhook: what is paused, held and broken together.
+    pub account: Arc<str>,
+    /// The conversation: deliveries with one key are one line, in order.
+    pub lane: String,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd, Hash, Serialize)]
+#[serde(transparent)]
+pub struct LaneId(pub i64);
+
+/// A claim on a lane. Whoever holds it is the only one to send from it.
+#[derive(Clone, Debug)]
+pub struct Lease {
+    pub lane: LaneId,
+    /// Fencing: another claim on the same lane has another number.
+    pub(crate) number: u64,
+}
+
+/// When a released lane may be claimed again. Kept in memory: after a restart every lane is due.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Until {
+    Now,
+    /// The lane's pace allows the next message then.
+    Paced(Millis),
+    /// Our own back-off after a failure; ends early when the account's breaker closes.
+    BackedOff(Millis),
+}
+
+/// A head of a lane, ready to be sent.
+#[derive(Clone, Debug)]
+pub struct Due {
+    pub id: DeliveryId,
+    pub event: EventId,
+    pub channel: ChannelName,
+    pub route: String,
+    pub template: String,
+    /// The event's document, JSON, without `event.id`.
+    pub document: String,
+    pub planned_at: Millis,
+    pub give_up_at: Millis,
+    /// Attempts before this one.
+    pub attempts: u32,
+    /// An earlier attempt may have placed it already.
+    pub unclear: bool,
+    /// How the last attempt failed.
+    pub reason: Option<String>,
+    /// The rendered parts, once a first attempt was settled.
+    pub parts: Option<Vec<Part>>,
+}
+
+/// One message of a delivery: nearly always the only one.
+#[derive(Clone, Debug, Serialize, serde::Deserialize)]
+pub struct Part {
+    /// The messenger's form of it, JSON.
+    pub content: Box<RawValue>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub receipt: Option<Receipt>,
+}
+
+/// A pause of a lane or an account with its reason, kept until it ends or something gets through.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct Hold {
+    #[serde(serialize_with = "as_time")]
+    pub until: Millis,
+    pub reason: String,
+    /// `true`: a person has to mend something, the head probes now and then. `false`: the messenger asked for a pause.
+    pub needs_a_person: bool,
+}
+
+impl Hold {
+    /// As a new process sees it: a pause that the messenger named goes on, but whoever mended something and starts
+    /// anew does not wait for a probe.
+    fn at_start(self, now: Millis) -> Self {
+        Self { until: if self.needs_a_person { self.until.min(now) } else { self.until }, ..self }
+    }
+}
+
+/// What an attempt (or the decision not to make one) changes.
+#[derive(Clone, Debug)]
+pub struct Settlement {
+    pub delivery: DeliveryId,
+    pub at: Millis,
+    pub to: Next,
+    /// Given when the parts or their receipts changed.
+    pub parts: Option<Vec<Part>>,
+    /// Given for an attempt that failed; a first try that succeeds leaves no row.
+    pub attempt: Option<Attempt>,
+    /// `None` leaves the lane's hold as it is; a delivered part ends it.
+    pub hold: Option<Hold>,
+}
+
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Next {
+    Delivered,
+    Dead {
+        reason: String,
+    },
+    /// Still the head of its lane.
+    Pending {
+        unclear: bool,
+    },
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct Attempt {
+    #[serde(serialize_with = "as_time")]
+    pub at: Millis,
+    pub took_ms: i64,
+    pub outcome: Outcome,
+    pub detail: String,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    Pending,
+    Delivered,
+    Dead,
+}
+
+/// Both ledgers: `received` and `planned` are the sums of what stands behind them.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
+pub struct Ledger {
+    pub received: i64,
+    pub routed: i64,
+    pub to_route: i64,
+    pub ignored: i64,
+    pub duplicate: i64,
+    pub unreadable: i64,
+    pub planned: i64,
+    pub delivered: i64,
+    pub pending: i64,
+    pub dead: i64,
+    pub filtered: i64,
+    pub merged: i64,
+}
+
+impl Ledger {
+    pub fn balances(&self) -> bool {
+        self.received == self.routed + self.to_route + self.ignored + self.duplicate + self.unreadable
+            && self.planned == self.delivered + self.pending + self.dead + self.filtered + self.merged
+    }
+}
+
+/// What metrics and `/readyz` show.
+#[derive(Clone, Debug, Default)]
+pub struct Gauges {
+    pub ledger: Ledger,
+    pub channels: HashMap<String, ChannelGauge>,
+    pub lanes_held: HashMap<String, u64>,
+    pub accounts_held: HashMap<String, Hold>,
+    pub commits: u64,
+    pub statements: u64,
+    /// Seconds each commit took, since the last call; the caller's histogram takes them.
+    pub commit_seconds: Vec<f64>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ChannelGauge {
+    pub pending: u64,
+    /// When the oldest pending delivery was planned.
+    pub oldest: Option<Millis>,
+}
+
+/// One row of a listing of events.
+#[derive(Clone, Debug, Serialize)]
+pub struct EventRow {
+    pub id: EventId,
+    pub source: String,
+    pub kind: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub issue: Option<String>,
+    #[serde(serialize_with = "as_time")]
+    pub received_at: Millis,
+    pub deliveries: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub document: Option<Box<RawValue>>,
+}
+
+/// One row of a listing of deliveries.
+#[derive(Clone, Debug, Serialize)]
+pub struct DeliveryRow {
+    pub id: DeliveryId,
+    pub event: EventId,
+    pub channel: String,
+    pub route: String,
+    pub template: String,
+    pub state: State,
+    #[serde(serialize_with = "as_time")]
+    pub planned_at: Millis,
+    #[serde(serialize_with = "as_time")]
+    pub give_up_at: Millis,
+    #[serde(serialize_with = "as_time_or_none", skip_serializing_if = "Option::is_none")]
+    pub settled_at: Option<Millis>,
+    pub attempts: u32,
+    /// An attempt ended without an answer: the message may stand twice.
+    pub unclear: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lane_hold: Option<Hold>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parts: Option<Vec<Part>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failed_attempts: Option<Vec<Attempt>>,
+}
+
+/// Which rows a listing shows: the newest first, below `before`, at most `limit`.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    pub before: Option<i64>,
+    pub limit: usize,
+    pub source: Option<String>,
+    pub kind: Option<String>,
+    pub issue: Option<String>,
+    pub channel: Option<String>,
+    pub event: Option<i64>,
+    pub state: Option<State>,
+}
+
+/// Which dead letters a person wants to be due again.
+#[derive(Clone, Debug)]
+pub enum Replay {
+    One(DeliveryId),
+    /// All dead letters of a channel.
+    Channel(String),
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum OutboxError {
+    #[error("less than the reserve of {reserve_mb} MB is free where the store lies")]
+    ReserveReached { reserve_mb: u64 },
+    #[error("{pending} deliveries are pending, {most} is the most (max_pending)")]
+    TooManyPending { pending: i64, most: i64 },
+    #[error("the store fails")]
+    Unavailable(#[source] Arc<rusqlite::Error>),
+    #[error("the store has closed")]
+    Closed,
+    #[error("no channel `{0}` was placed")]
+    UnknownChannel(String),
+    #[error("{table}.{column} of row {id} cannot be read: {why}")]
+    Unreadable { table: &'static str, column: &'static str, id: i64, why: String },
+    #[error("the lease on lane {} has ended", .0.0)]
+    LeaseLost(LaneId),
+    #[error("there is no delivery {0}")]
+    NoSuchDelivery(DeliveryId),
+    #[error("delivery {id} is {}: only a dead letter can be replayed", match .state { State::Pending => "pending", State::Delivered => "delivered", State::Dead => "dead" })]
+    NotDead { id: DeliveryId, state: State },
+    #[error("{0}")]
+    Opening(String),
+}
+
+/// See the module's text for what this promises. All methods are cancel safe in that a change is made whole or not at
+/// all; a caller that stops waiting does not learn which.
+#[async_trait]
+pub trait Outbox: Send + Sync {
+    /// Tells where the channels lead. Pending deliveries of a channel that leads elsewhere now move there.
+    async fn place(&self, places: Vec<Place>) -> Result<(), OutboxError>;
+    async fn accept(&self, arrival: Arrival) -> Result<Accepted, OutboxError>;
+    /// Counts (and for the admin keeps) a call that became no event.
+    async fn set_aside(&self, aside: Aside) -> Result<(), OutboxError>;
+
+    /// Leases on up to `most` lanes of the account that have something due.
+    async fn claim(&self, account: &str, most: usize) -> Result<Vec<Lease>, OutboxError>;
+    /// Whether the lease will still be ours for the time of one call.
+    fn holds(&self, lease: &Lease) -> bool;
+    /// The lane's first `most` pending deliveries.
+    async fn heads(&self, lease: &Lease, most: usize) -> Result<Vec<Due>, OutboxError>;
+    async fn settle(&self, lease: &Lease, settlement: Settlement) -> Result<(), OutboxError>;
+    fn release(&self, lease: Lease, until: Until);
+    /// Returns when something new may be claimable for the account: an accept, a release, a replay.
+    async fn work(&self, account: &str);
+    /// When the next lane of the account becomes due by time alone.
+    fn next_due(&self, account: &str) -> Option<Millis>;
+    /// Ends the account's own back-offs: its breaker has closed.
+    fn end_back_off(&self, account: &str);
+
+    async fn hold_account(&self, account: &str, hold: Option<Hold>) -> Result<(), OutboxError>;
+    fn account_hold(&self, account: &str) -> Option<Hold>;
+    /// Telegram chats that became another chat.
+    async fn remember_move(&self, from: i64, to: i64) -> Result<(), OutboxError>;
+    async fn moves(&self) -> Result<HashMap<i64, i64>, OutboxError>;
+
+    /// Whether the last write went through. While it is `false` no lane sends.
+    fn writable(&self) -> tokio::sync::watch::Receiver<bool>;
+    /// Time since the last commit or probe, on a clock that only moves forward.
+    fn since_last_write(&self) -> std::time::Duration;
+    /// Deletes what was settled before `cutoff`, one small batch; says how many rows went.
+    async fn expire(&self, now: Millis, cutoff: Millis) -> Result<usize, OutboxError>;
+    async fn gauges(&self) -> Result<Gauges, OutboxError>;
+
+    async fn events(&self, filter: Filter) -> Result<Vec<EventRow>, OutboxError>;
+    async fn event(&self, id: EventId) -> Result<Option<EventRow>, OutboxError>;
+    async fn deliveries(&self, filter: Filter) -> Result<Vec<DeliveryRow>, OutboxError>;
+    async fn delivery(&self, id: DeliveryId) -> Result<Option<DeliveryRow>, OutboxError>;
+    /// Makes dead letters due again, with `give_up_at` anew; says how many.
+    async fn replay(&self, which: Replay, at: Millis, give_up_at: Millis) -> Result<usize, OutboxError>;
+    /// Writes what is left and closes the files. Later calls answer [`OutboxError::Closed`].
+    async fn close(&self);
+}
+
+fn as_time<S: serde::Serializer>(ms: &Millis, to: S) -> Result<S::Ok, S::Error> {
+    match jiff::Timestamp::from_millisecond(*ms) {
+        Ok(time) => to.collect_str(&time),
+        Err(_) => to.serialize_none(),
+    }
+}
+
+fn as_time_or_none<S: serde::Serializer>(ms: &Option<Millis>, to: S) -> Result<S::Ok, S::Error> {
+    match ms {
+        Some(ms) => as_time(ms, to),
+        None => to.serialize_none(),
+    }
+}

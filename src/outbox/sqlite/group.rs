@@ -1,0 +1,283 @@
+//! What each change does inside a transaction, and what it means once that is committed.
+
+use std::sync::PoisonError;
+
+use rusqlite::Connection;
+
+use super::Channels;
+use super::statements::{self, NewDelivery, Settled};
+use super::writer::Writer;
+use crate::delivery::{DeliveryId, EventId};
+use crate::outbox::{
+    Accepted, Arrival, Aside, Hold, LaneId, Lease, Ledger, Millis, Next, OutboxError, Place, Replay, Settlement, State,
+};
+
+/// Dead letters made due again in one transaction.
+const REPLAY_BATCH: usize = 1_000;
+const EXPIRE_BATCH: usize = 200;
+const UNREADABLE_KEPT: i64 = 1_000;
+
+/// A change to the store. Applied to a transaction it has an [`Effect`], which counts once that is committed.
+pub enum Change {
+    Accept(Arrival),
+    SetAside(Aside),
+    Settle(Lease, Settlement),
+    Place(Vec<Place>),
+    HoldAccount(String, Option<Hold>),
+    Move { from: i64, to: i64 },
+    Replay { which: Replay, give_up_at: Millis },
+    Expire { now: Millis, cutoff: Millis },
+}
+
+/// What a committed change does outside the database.
+pub enum Effect {
+    Accepted(Accepted, Vec<(LaneId, i64)>),
+    Settled { lane: LaneId, channel: i64, ended: bool, hold: Option<Option<Hold>> },
+    Placed(Channels),
+    AccountHeld(String, Option<Hold>),
+    Revived(Vec<(LaneId, i64)>),
+    Expired { rows: usize, cursor: i64 },
+    None,
+}
+
+/// A transaction in the making.
+pub struct Group<'a> {
+    pub db: &'a Connection,
+    pub writer: &'a Writer,
+    pub last_event: i64,
+    pub last_delivery: i64,
+    pub ledger: Ledger,
+    pub statements: u64,
+}
+
+/// A change that is refused by itself, or a database that failed under it.
+pub enum Refusal {
+    Answer(OutboxError),
+    Database(rusqlite::Error),
+}
+
+impl From<rusqlite::Error> for Refusal {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Database(error)
+    }
+}
+
+impl From<OutboxError> for Refusal {
+    fn from(error: OutboxError) -> Self {
+        Self::Answer(error)
+    }
+}
+
+impl Group<'_> {
+    pub fn change(&mut self, change: &Change) -> Result<Effect, Refusal> {
+        match change {
+            Change::Accept(arrival) => self.accept(arrival),
+            Change::SetAside(aside) => self.set_aside(aside),
+            Change::Settle(lease, settlement) => self.settle(lease, settlement),
+            Change::Place(places) => self.place(places),
+            Change::HoldAccount(account, hold) => {
+                self.statements += 1;
+                statements::hold_account(self.db, account, hold.as_ref())?;
+                Ok(Effect::AccountHeld(account.clone(), hold.clone()))
+            }
+            Change::Move { from, to } => {
+                self.statements += 1;
+                statements::move_chat(self.db, *from, *to)?;
+                Ok(Effect::None)
+            }
+            Change::Replay { which, give_up_at } => self.replay(which, *give_up_at),
+            Change::Expire { now, cutoff } => self.expire(*now, *cutoff),
+        }
+    }
+
+    fn accept(&mut self, arrival: &Arrival) -> Result<Effect, Refusal> {
+        let pending = self.writer.pending + self.ledger.pending;
+        let most = self.writer.shared.options.max_pending;
+        if pending + arrival.planned.len() as i64 > most {
+            return Err(OutboxError::TooManyPending { pending, most }.into());
+        }
+        let mut ways = Vec::with_capacity(arrival.planned.len());
+        for planned in &arrival.planned {
+            let way = self.writer.channels.get(planned.channel.as_str());
+            ways.push(*way.ok_or_else(|| OutboxError::UnknownChannel(planned.channel.to_string()))?);
+        }
+        let event = self.last_event + 1;
+        let first_delivery = self.last_delivery + 1;
+        self.statements += 1;
+        let now = arrival.received_at;
+        if !statements::remember(self.db, arrival.fingerprint, event, arrival.remember_until, now)? {
+            self.statements += 1;
+            let event = statements::remembered(self.db, arrival.fingerprint)?;
+            self.ledger.received += 1;
+            self.ledger.duplicate += 1;
+            return Ok(Effect::Accepted(Accepted::Duplicate { event }, Vec::new()));
+        }
+        self.last_event = event;
+        statements::insert_event(self.db, event, arrival, (!ways.is_empty()).then_some(first_delivery))?;
+        for (planned, (channel, lane)) in arrival.planned.iter().zip(&ways) {
+            self.last_delivery += 1;
+            statements::insert_delivery(
+                self.db,
+                &NewDelivery {
+                    id: self.last_delivery,
+                    event,
+                    lane: *lane,
+                    channel: *channel,
+                    planned_at: arrival.received_at,
+                    give_up_at: planned.give_up_at,
+                    route: &planned.route,
+                    template: &planned.template,
+                },
+            )?;
+        }
+        let deliveries = ways.len();
+        self.statements += 1 + deliveries as u64;
+        self.ledger.received += 1;
+        self.ledger.routed += 1;
+        self.ledger.planned += deliveries as i64;
+        self.ledger.pending += deliveries as i64;
+        let accepted = Accepted::New { event: EventId(event), deliveries };
+        Ok(Effect::Accepted(accepted, ways.into_iter().map(|(channel, lane)| (LaneId(lane), channel)).collect()))
+    }
+
+    fn set_aside(&mut self, aside: &Aside) -> Result<Effect, Refusal> {
+        self.ledger.received += 1;
+        match aside {
+            Aside::Ignored => self.ledger.ignored += 1,
+            Aside::Unreadable { source, at, why, head } => {
+                self.ledger.unreadable += 1;
+                self.statements += 1;
+                statements::insert_unreadable(self.db, source, *at, why, head)?;
+            }
+        }
+        Ok(Effect::None)
+    }
+
+    fn settle(&mut self, lease: &Lease, settlement: &Settlement) -> Result<Effect, Refusal> {
+        let (holds, lane_hold) = {
+            let lanes = self.writer.shared.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+            (lanes.holds(lease), lanes.lane_hold(lease.lane).is_some())
+        };
+        if !holds {
+            return Err(OutboxError::LeaseLost(lease.lane).into());
+        }
+        let (state, unclear, reason) = match &settlement.to {
+            Next::Delivered => (State::Delivered, false, None),
+            Next::Dead { reason } => (State::Dead, false, Some(reason.as_str())),
+            Next::Pending { unclear } => (State::Pending, *unclear, None),
+        };
+        let ended = state != State::Pending;
+        let tried = settlement.attempt.is_some() || settlement.to == Next::Delivered;
+        let reason = reason.or_else(|| settlement.attempt.as_ref().map(|attempt| attempt.detail.as_str()));
+        let reason = if state == State::Delivered { None } else { reason };
+        let channel = statements::settle(
+            self.db,
+            &Settled {
+                id: settlement.delivery,
+                state,
+                settled_at: ended.then_some(settlement.at),
+                unclear,
+                reason,
+                parts: settlement.parts.as_deref(),
+                tried,
+            },
+        )?;
+        let Some(channel) = channel else {
+            return Err(OutboxError::NoSuchDelivery(settlement.delivery).into());
+        };
+        self.statements += 1;
+        if let Some(attempt) = &settlement.attempt {
+            self.statements += 1;
+            statements::insert_attempt(self.db, settlement.delivery, attempt)?;
+        }
+        let hold = match (&settlement.hold, state) {
+            (Some(hold), _) => Some(Some(hold.clone())),
+            // A part was placed: whatever held the lane is over.
+            (None, State::Delivered | State::Pending) if lane_hold && settlement.attempt.is_none() => Some(None),
+            _ => None,
+        };
+        if let Some(hold) = &hold {
+            self.statements += 1;
+            statements::hold_lane(self.db, lease.lane, hold.as_ref())?;
+        }
+        if ended {
+            self.ledger.pending -= 1;
+        }
+        match state {
+            State::Delivered => self.ledger.delivered += 1,
+            State::Dead => self.ledger.dead += 1,
+            State::Pending => {}
+        }
+        Ok(Effect::Settled { lane: lease.lane, channel, ended, hold })
+    }
+
+    fn place(&mut self, places: &[Place]) -> Result<Effect, Refusal> {
+        let mut known = Channels::default();
+        let mut gone: Vec<(i64, String, i64)> = statements::channels(self.db)?;
+        for place in places {
+            let lane = statements::upsert_lane(self.db, place)?;
+            let name = place.channel.as_str();
+            let channel = match gone.iter().position(|(_, known, _)| known == name) {
+                None => statements::insert_channel(self.db, name, lane)?,
+                Some(at) => {
+                    let (channel, _, was) = gone.swap_remove(at);
+                    if was != lane {
+                        statements::lead_channel(self.db, channel, was, lane)?;
+                    }
+                    channel
+                }
+            };
+            known.insert(name.into(), (channel, lane));
+        }
+        // What is pending in a channel that is gone stays pending under its name and hinders no other.
+        for (channel, name, was) in gone {
+            let lane = statements::upsert_lane_of_nobody(self.db, &name)?;
+            if was != lane {
+                statements::lead_channel(self.db, channel, was, lane)?;
+            }
+        }
+        Ok(Effect::Placed(known))
+    }
+
+    fn replay(&mut self, which: &Replay, give_up_at: Millis) -> Result<Effect, Refusal> {
+        let ids: Vec<DeliveryId> = match which {
+            Replay::One(id) => match statements::channel_and_state(self.db, *id)? {
+                None => return Err(OutboxError::NoSuchDelivery(*id).into()),
+                Some((_, State::Dead)) => vec![*id],
+                Some((_, state)) => return Err(OutboxError::NotDead { id: *id, state }.into()),
+            },
+            Replay::Channel(name) => {
+                let known = statements::channels(self.db)?.into_iter().find(|(_, known, _)| known == name);
+                let Some((channel, ..)) = known else { return Err(OutboxError::UnknownChannel(name.clone()).into()) };
+                statements::dead_of_channel(self.db, channel, REPLAY_BATCH)?
+            }
+        };
+        let ways: Vec<(i64, String, i64)> = statements::channels(self.db)?;
+        let mut revived = Vec::with_capacity(ids.len());
+        for id in ids {
+            let Some((channel, _)) = statements::channel_and_state(self.db, id)? else { continue };
+            let Some((.., lane)) = ways.iter().find(|(known, ..)| *known == channel) else { continue };
+            statements::revive(self.db, id, *lane, give_up_at)?;
+            self.statements += 2;
+            revived.push((LaneId(*lane), channel));
+        }
+        self.ledger.dead -= revived.len() as i64;
+        self.ledger.pending += revived.len() as i64;
+        Ok(Effect::Revived(revived))
+    }
+
+    fn expire(&mut self, now: Millis, cutoff: Millis) -> Result<Effect, Refusal> {
+        let old = statements::old_events(self.db, self.writer.expired_to, cutoff, EXPIRE_BATCH)?;
+        let cursor = match old.last() {
+            Some((last, ..)) if old.len() == EXPIRE_BATCH => *last,
+            _ => 0,
+        };
+        let mut rows = 0;
+        for (event, first, count) in old {
+            rows += statements::delete_event(self.db, event, first, count, cutoff)?;
+        }
+        rows += statements::forget_seen(self.db, now, EXPIRE_BATCH)?;
+        rows += statements::forget_unreadable(self.db, cutoff, UNREADABLE_KEPT)?;
+        Ok(Effect::Expired { rows, cursor })
+    }
+}

@@ -1,0 +1,271 @@
+//! The lanes in memory: what is pending where, who holds a lease, when a lane may be claimed. One process owns the
+//! file, so leases need no row; the table keeps only what must outlive a restart (holds).
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+
+use tokio::sync::Notify;
+
+use crate::outbox::{Hold, LaneId, Lease, Millis, Until};
+
+#[derive(Default)]
+pub struct Lanes {
+    accounts: HashMap<Arc<str>, Account>,
+    lanes: HashMap<LaneId, Lane>,
+    pending_of_channel: HashMap<i64, i64>,
+    next_lease: u64,
+    /// Deliveries that ended since the start.
+    ended: u64,
+}
+
+#[derive(Default)]
+struct Account {
+    /// Lanes that may be claimed now, first come first served.
+    ready: VecDeque<LaneId>,
+    /// Lanes that may be claimed later. Of those that become due together, the one that was served longest ago is first.
+    later: BTreeSet<(Millis, u64, LaneId)>,
+    work: Arc<Notify>,
+    hold: Option<Hold>,
+}
+
+struct Lane {
+    account: Arc<str>,
+    pending: i64,
+    hold: Option<Hold>,
+    delay: Until,
+    line: Line,
+    /// Which delivery of all was the last that ended here.
+    served: u64,
+}
+
+/// Where a lane stands among its account's lanes.
+#[derive(Clone, Copy, PartialEq)]
+enum Line {
+    /// Nothing is pending, or nobody may claim it.
+    Out,
+    Ready,
+    /// When, and the lane's place among those that are due then.
+    Later(Millis, u64),
+    Leased(u64),
+}
+
+impl Lane {
+    fn due(&self) -> Millis {
+        let delay = match self.delay {
+            Until::Now => 0,
+            Until::Paced(at) | Until::BackedOff(at) => at,
+        };
+        delay.max(self.hold.as_ref().map_or(0, |hold| hold.until))
+    }
+}
+
+impl Lanes {
+    pub fn add_lane(&mut self, id: LaneId, account: &str, hold: Option<Hold>) {
+        let account: Arc<str> = match self.accounts.get_key_value(account) {
+            Some((known, _)) => known.clone(),
+            None => {
+                let name: Arc<str> = account.into();
+                self.accounts.insert(name.clone(), Account::default());
+                name
+            }
+        };
+        match self.lanes.get_mut(&id) {
+            Some(lane) if lane.account == account => {}
+            Some(_) => {
+                self.take_out(id);
+                if let Some(lane) = self.lanes.get_mut(&id) {
+                    lane.account = account;
+                }
+                self.line_up(id);
+            }
+            None => {
+                let lane = Lane { account, pending: 0, hold, delay: Until::Now, line: Line::Out, served: 0 };
+                self.lanes.insert(id, lane);
+            }
+        }
+    }
+
+    /// Counts deliveries in (or out of) a lane and lines it up.
+    pub fn add_pending(&mut self, id: LaneId, channel: i64, more: i64) {
+        *self.pending_of_channel.entry(channel).or_default() += more;
+        if let Some(lane) = self.lanes.get_mut(&id) {
+            lane.pending += more;
+            if more < 0 {
+                self.ended += 1;
+                lane.served = self.ended;
+            }
+            self.line_up(id);
+        }
+    }
+
+    /// Sets every count to what the table holds and lines up the lanes anew. Leases stay.
+    pub fn count_anew(&mut self, pending: &[(LaneId, i64, i64)]) {
+        self.pending_of_channel.clear();
+        let ids: Vec<LaneId> = self.lanes.keys().copied().collect();
+        for id in &ids {
+            self.take_out(*id);
+            if let Some(lane) = self.lanes.get_mut(id) {
+                lane.pending = 0;
+            }
+        }
+        for (id, channel, count) in pending {
+            self.add_pending(*id, *channel, *count);
+        }
+    }
+
+    pub fn channels_with_pending(&self) -> impl Iterator<Item = (i64, i64)> {
+        self.pending_of_channel
+            .iter()
+            .filter(|(_, pending)| **pending > 0)
+            .map(|(channel, pending)| (*channel, *pending))
+    }
+
+    pub fn lanes_with_pending(&self) -> Vec<LaneId> {
+        self.lanes.iter().filter(|(_, lane)| lane.pending > 0).map(|(id, _)| *id).collect()
+    }
+
+    pub fn held_by_account(&self, now: Millis) -> HashMap<String, u64> {
+        let mut held = HashMap::new();
+        for lane in self.lanes.values().filter(|lane| lane.hold.as_ref().is_some_and(|hold| hold.until > now)) {
+            *held.entry(lane.account.to_string()).or_default() += 1;
+        }
+        held
+    }
+
+    pub fn claim(&mut self, account: &str, most: usize, now: Millis) -> Vec<Lease> {
+        let Some(account) = self.accounts.get_mut(account) else { return Vec::new() };
+        while let Some((.., id)) = account.later.first().filter(|(due, ..)| *due <= now) {
+            account.ready.push_back(*id);
+            account.later.pop_first();
+        }
+        let mut leases = Vec::new();
+        while leases.len() < most {
+            let Some(id) = account.ready.pop_front() else { break };
+            // Lanes that were taken out of the line are skipped here instead of searched for there.
+            let Some(lane) = self.lanes.get_mut(&id) else { continue };
+            if !matches!(lane.line, Line::Ready | Line::Later(..)) {
+                continue;
+            }
+            self.next_lease += 1;
+            lane.line = Line::Leased(self.next_lease);
+            lane.delay = Until::Now;
+            leases.push(Lease { lane: id, number: self.next_lease });
+        }
+        leases
+    }
+
+    pub fn holds(&self, lease: &Lease) -> bool {
+        self.lanes.get(&lease.lane).is_some_and(|lane| lane.line == Line::Leased(lease.number))
+    }
+
+    pub fn release(&mut self, lease: &Lease, until: Until) {
+        if !self.holds(lease) {
+            return;
+        }
+        if let Some(lane) = self.lanes.get_mut(&lease.lane) {
+            lane.line = Line::Out;
+            lane.delay = until;
+            self.line_up(lease.lane);
+        }
+    }
+
+    pub fn hold_lane(&mut self, id: LaneId, hold: Option<Hold>) {
+        let Some(lane) = self.lanes.get_mut(&id) else { return };
+        lane.hold = hold;
+        if matches!(lane.line, Line::Ready | Line::Later(..)) {
+            self.take_out(id);
+            self.line_up(id);
+        }
+    }
+
+    pub fn lane_hold(&self, id: LaneId) -> Option<&Hold> {
+        self.lanes.get(&id)?.hold.as_ref()
+    }
+
+    pub fn hold_account(&mut self, name: &str, hold: Option<Hold>) {
+        let account = match self.accounts.get_mut(name) {
+            Some(account) => account,
+            None => self.accounts.entry(name.into()).or_default(),
+        };
+        account.hold = hold;
+        account.work.notify_one();
+    }
+
+    pub fn account_hold(&self, name: &str) -> Option<Hold> {
+        self.accounts.get(name)?.hold.clone()
+    }
+
+    pub fn accounts_held(&self) -> HashMap<String, Hold> {
+        self.accounts.iter().filter_map(|(name, account)| Some((name.to_string(), account.hold.clone()?))).collect()
+    }
+
+    pub fn end_back_off(&mut self, name: &str) {
+        let backed_off: Vec<LaneId> = self
+            .lanes
+            .iter()
+            .filter(|(_, lane)| &*lane.account == name && matches!(lane.delay, Until::BackedOff(_)))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in backed_off {
+            self.take_out(id);
+            if let Some(lane) = self.lanes.get_mut(&id) {
+                lane.delay = Until::Now;
+            }
+            self.line_up(id);
+        }
+    }
+
+    pub fn work(&mut self, name: &str) -> Arc<Notify> {
+        match self.accounts.get(name) {
+            Some(account) => account.work.clone(),
+            None => self.accounts.entry(name.into()).or_default().work.clone(),
+        }
+    }
+
+    pub fn next_due(&self, name: &str) -> Option<Millis> {
+        let account = self.accounts.get(name)?;
+        if account.ready.is_empty() { account.later.first().map(|(due, ..)| *due) } else { Some(0) }
+    }
+
+    /// Out | nothing pending => Out; Out | pending => (Ready | Later); Ready, Later, Leased stay.
+    fn line_up(&mut self, id: LaneId) {
+        let Some(lane) = self.lanes.get_mut(&id) else { return };
+        let Some(account) = self.accounts.get_mut(&lane.account) else { return };
+        if lane.line == Line::Out && lane.pending > 0 {
+            match lane.due() {
+                0 => {
+                    lane.line = Line::Ready;
+                    account.ready.push_back(id);
+                }
+                due => {
+                    lane.line = Line::Later(due, lane.served);
+                    account.later.insert((due, lane.served, id));
+                }
+            }
+            account.work.notify_one();
+        }
+    }
+
+    /// Ready, Later => Out; a lease stays.
+    fn take_out(&mut self, id: LaneId) {
+        let Some(lane) = self.lanes.get_mut(&id) else { return };
+        match lane.line {
+            Line::Later(due, served) => {
+                if let Some(account) = self.accounts.get_mut(&lane.account) {
+                    // Due by now, a claim may have moved it over.
+                    if !account.later.remove(&(due, served, id)) {
+                        account.ready.retain(|ready| *ready != id);
+                    }
+                }
+                lane.line = Line::Out;
+            }
+            Line::Ready => {
+                if let Some(account) = self.accounts.get_mut(&lane.account) {
+                    account.ready.retain(|ready| *ready != id);
+                }
+                lane.line = Line::Out;
+            }
+            Line::Out | Line::Leased(_) => {}
+        }
+    }
+}

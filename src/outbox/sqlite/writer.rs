@@ -1,0 +1,237 @@
+//! The one writer: it takes whatever waits into one transaction (group commit) and answers each caller after the
+//! commit is on disk.
+
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
+
+use rusqlite::{Connection, TransactionBehavior};
+use tokio::sync::oneshot;
+
+use super::group::{Change, Effect, Group, Refusal};
+use super::{Channels, Shared, statements};
+use crate::outbox::{Accepted, Ledger, OutboxError};
+
+/// A group is one commit; a larger one would keep its first callers waiting.
+const LARGEST_GROUP: usize = 512;
+/// How often an idle store is written to, so that `/readyz` can tell a dead one.
+const PROBE_EVERY: Duration = Duration::from_secs(2);
+/// How often a disk that runs full is asked to take the log back.
+const GIVE_BACK_EVERY: Duration = Duration::from_secs(1);
+/// What the caller learns.
+pub enum Answer {
+    Accepted(Accepted),
+    Count(usize),
+    Done,
+}
+
+pub struct Request {
+    pub change: Change,
+    pub answer: oneshot::Sender<Result<Answer, OutboxError>>,
+}
+
+pub struct Writer {
+    pub db: Option<Connection>,
+    pub shared: Arc<Shared>,
+    pub channels: Channels,
+    pub last_event: i64,
+    pub last_delivery: i64,
+    pub pending: i64,
+    /// How far the retention has walked.
+    pub expired_to: i64,
+    pub requests: Receiver<Request>,
+    pub log_given_back: Option<Instant>,
+}
+
+impl Writer {
+    /// Runs until every sender of requests is gone.
+    pub fn run(mut self) {
+        let mut group = Vec::new();
+        loop {
+            match self.requests.recv_timeout(PROBE_EVERY) {
+                Ok(first) => group.push(first),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+            while group.len() < LARGEST_GROUP
+                && let Ok(next) = self.requests.try_recv()
+            {
+                group.push(next);
+            }
+            self.commit(&mut group);
+        }
+    }
+
+    fn commit(&mut self, group: &mut Vec<Request>) {
+        if let Some(error) = self.shared.reserve_is_reached() {
+            self.give_back_the_log();
+            // Settles go on: the reserve is there for them.
+            for refused in
+                group.extract_if(.., |request| matches!(request.change, Change::Accept(_) | Change::SetAside(_)))
+            {
+                let _ = refused.answer.send(Err(error()));
+            }
+        }
+        let started = Instant::now();
+        match self.apply(group.iter().map(|request| &request.change)) {
+            Ok(effects) => {
+                self.shared.committed(started.elapsed());
+                for (request, effect) in group.drain(..).zip(effects) {
+                    let _ = request.answer.send(effect.map(|effect| self.take(effect)));
+                }
+            }
+            // One bad row must not fail its group: each gets a transaction of its own.
+            Err(error) if is_about_a_row(&error) && group.len() > 1 => {
+                for request in group.drain(..) {
+                    let end = match self.apply(std::iter::once(&request.change)) {
+                        Ok(mut effects) => effects.pop().unwrap_or(Ok(Effect::None)).map(|effect| self.take(effect)),
+                        Err(error) => Err(self.failed(error)),
+                    };
+                    let _ = request.answer.send(end);
+                }
+            }
+            Err(error) => {
+                let error = self.failed(error);
+                for request in group.drain(..) {
+                    let _ = request.answer.send(Err(again(&error)));
+                }
+            }
+        }
+    }
+
+    /// Moves the write-ahead log into the file and gives its room back to the disk, at most once a second.
+    fn give_back_the_log(&mut self) {
+        if self.log_given_back.is_some_and(|at| at.elapsed() < GIVE_BACK_EVERY) {
+            return;
+        }
+        self.log_given_back = Some(Instant::now());
+        if let Some(db) = &self.db
+            && let Err(error) = statements::give_back_the_log(db)
+        {
+            tracing::debug!(%error, "the write-ahead log could not be given back");
+        }
+    }
+
+    /// Notes that the store could not be written; the next commit opens it anew.
+    fn failed(&mut self, error: rusqlite::Error) -> OutboxError {
+        if !is_about_a_row(&error) {
+            self.shared.failed(&error);
+            self.db = None;
+        }
+        OutboxError::Unavailable(Arc::new(error))
+    }
+
+    /// One transaction over all changes, committed. A change that is refused (no such delivery, …) has written nothing
+    /// and does not hinder the others.
+    fn apply<'a>(
+        &mut self,
+        changes: impl Iterator<Item = &'a Change>,
+    ) -> rusqlite::Result<Vec<Result<Effect, OutboxError>>> {
+        if self.db.is_none() {
+            self.db = Some(self.shared.open_writable()?);
+        }
+        let Some(mut db) = self.db.take() else { return Ok(Vec::new()) };
+        let ended = self.transact(&mut db, changes);
+        self.db = Some(db);
+        let (effects, last_event, last_delivery, pending) = ended?;
+        (self.last_event, self.last_delivery) = (last_event, last_delivery);
+        self.pending += pending;
+        Ok(effects)
+    }
+
+    #[allow(clippy::type_complexity)]
+    fn transact<'a>(
+        &self,
+        db: &mut Connection,
+        changes: impl Iterator<Item = &'a Change>,
+    ) -> rusqlite::Result<(Vec<Result<Effect, OutboxError>>, i64, i64, i64)> {
+        let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let mut group = Group {
+            db: &transaction,
+            writer: self,
+            last_event: self.last_event,
+            last_delivery: self.last_delivery,
+            ledger: Ledger::default(),
+            statements: 0,
+        };
+        let mut effects = Vec::new();
+        for change in changes {
+            effects.push(match group.change(change) {
+                Ok(effect) => Ok(effect),
+                Err(Refusal::Answer(error)) => Err(error),
+                Err(Refusal::Database(error)) => return Err(error),
+            });
+        }
+        let (last_event, last_delivery, ledger) = (group.last_event, group.last_delivery, group.ledger);
+        let statements = group.statements;
+        if ledger == Ledger::default() && effects.is_empty() {
+            statements::probe(&transaction)?;
+        } else {
+            statements::add_to_ledger(&transaction, &ledger, last_event, last_delivery)?;
+        }
+        transaction.commit()?;
+        self.shared.count_statements(statements + 1);
+        Ok((effects, last_event, last_delivery, ledger.pending))
+    }
+
+    /// Lets a committed change be seen by the lanes.
+    fn take(&mut self, effect: Effect) -> Answer {
+        let mut lanes = self.shared.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        match effect {
+            Effect::Accepted(accepted, planned) => {
+                for (lane, channel) in planned {
+                    lanes.add_pending(lane, channel, 1);
+                }
+                Answer::Accepted(accepted)
+            }
+            Effect::Settled { lane, channel, ended, hold } => {
+                if ended {
+                    lanes.add_pending(lane, channel, -1);
+                }
+                if let Some(hold) = hold {
+                    lanes.hold_lane(lane, hold);
+                }
+                Answer::Done
+            }
+            Effect::Placed(channels) => {
+                drop(lanes);
+                self.channels = channels;
+                self.shared.channels_changed(&self.channels);
+                Answer::Done
+            }
+            Effect::AccountHeld(account, hold) => {
+                lanes.hold_account(&account, hold);
+                Answer::Done
+            }
+            Effect::Revived(revived) => {
+                for (lane, channel) in &revived {
+                    lanes.add_pending(*lane, *channel, 1);
+                }
+                Answer::Count(revived.len())
+            }
+            Effect::Expired { rows, cursor } => {
+                self.expired_to = cursor;
+                Answer::Count(rows)
+            }
+            Effect::None => Answer::Done,
+        }
+    }
+}
+
+/// Whether the error concerns one row (a constraint), not the store.
+fn is_about_a_row(error: &rusqlite::Error) -> bool {
+    match error {
+        rusqlite::Error::SqliteFailure(failure, _) => matches!(
+            failure.code,
+            rusqlite::ErrorCode::ConstraintViolation | rusqlite::ErrorCode::TooBig | rusqlite::ErrorCode::TypeMismatch
+        ),
+        _ => true,
+    }
+}
+
+fn again(error: &OutboxError) -> OutboxError {
+    match error {
+        OutboxError::Unavailable(error) => OutboxError::Unavailable(error.clone()),
+        _ => OutboxError::Closed,
+    }
+}
