@@ -10,5 +10,6 @@ pub mod message;
 pub mod messenger;
 pub mod outbox;
 pub mod route;
+pub mod source;
 pub mod telemetry;
 pub mod template;

@@ -1,0 +1,104 @@
+//! Secrets of sources: every form in which Tracker's trigger settings can send one.
+
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
+use secrecy::{ExposeSecret, SecretString};
+use sha2::{Digest, Sha256};
+use subtle::{Choice, ConstantTimeEq};
+
+/// Our own header, for those who cannot set `Authorization`.
+const TOKEN_HEADER: &str = "x-campanile-token";
+
+/// One secret, or two while they are rotated. Kept as digests: comparing those takes the same time for every guess.
+pub struct Secrets(Vec<[u8; 32]>);
+
+impl Secrets {
+    pub fn new<'a>(secrets: impl IntoIterator<Item = &'a SecretString>) -> Self {
+        Self(secrets.into_iter().map(|secret| digest(secret.expose_secret().as_bytes())).collect())
+    }
+
+    /// Whether a header carries a secret: `<secret>`, `<any word> <secret>`, or Basic with any user. One match is
+    /// enough; all candidates are compared, so the time tells nothing.
+    pub fn admit(&self, headers: &HeaderMap) -> bool {
+        let mut matched = Choice::from(0);
+        for value in headers.get_all(AUTHORIZATION).iter().chain(headers.get_all(TOKEN_HEADER).iter()) {
+            let value = value.as_bytes().trim_ascii();
+            matched |= self.matches(value);
+            let Some(space) = value.iter().position(|byte| *byte == b' ') else { continue };
+            let (word, rest) = (&value[..space], value[space..].trim_ascii());
+            matched |= self.matches(rest);
+            if word.eq_ignore_ascii_case(b"basic") {
+                matched |= self.matches(&password(rest));
+            }
+        }
+        matched.into()
+    }
+
+    /// Whether a part of the path is a secret.
+    pub fn admit_text(&self, text: &str) -> bool {
+        self.matches(text.as_bytes()).into()
+    }
+
+    fn matches(&self, candidate: &[u8]) -> Choice {
+        let candidate = digest(candidate);
+        self.0.iter().fold(Choice::from(0), |matched, secret| matched | secret.ct_eq(&candidate))
+    }
+}
+
+fn digest(bytes: &[u8]) -> [u8; 32] {
+    Sha256::digest(bytes).into()
+}
+
+/// The password of Basic credentials; empty when they cannot be read, which no secret is.
+fn password(encoded: &[u8]) -> Vec<u8> {
+    let decoded = STANDARD.decode(encoded).or_else(|_| STANDARD_NO_PAD.decode(encoded)).unwrap_or_default();
+    match decoded.iter().position(|byte| *byte == b':') {
+        Some(colon) => decoded[colon + 1..].to_vec(),
+        None => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn admits(header: &'static str, value: &str) -> bool {
+        let secrets = [SecretString::from("s3cret:with colon"), SecretString::from("old")];
+        let mut headers = HeaderMap::new();
+        headers.append(AUTHORIZATION, "Bearer something-else".parse().unwrap());
+        headers.append(header, value.parse().unwrap());
+        Secrets::new(&secrets).admit(&headers)
+    }
+
+    #[test]
+    fn every_form_that_tracker_can_send() {
+        for (header, value, expected) in [
+            ("authorization", "s3cret:with colon", true),
+            ("authorization", "Bearer s3cret:with colon", true),
+            ("authorization", "OAuth old", true),
+            ("authorization", "bearer   old", true),
+            ("authorization", &format!("Basic {}", STANDARD.encode("anyone:s3cret:with colon")), true),
+            ("authorization", &format!("basic {}", STANDARD_NO_PAD.encode(":old")), true),
+            ("x-campanile-token", "old", true),
+            ("x-campanile-token", "Bearer old", true),
+            ("x-campanile-token", "olD", false),
+            ("x-campanile-token", "", false),
+            ("x-campanile-token", "Bearer ", false),
+            ("authorization", "Basic !!!", false),
+            ("authorization", &format!("Basic {}", STANDARD.encode("old")), false),
+            ("authorization", &format!("Basic {}", STANDARD.encode("old:")), false),
+            ("cookie", "old", false),
+        ] {
+            assert_eq!(admits(header, value), expected, "{header}: {value}");
+        }
+    }
+
+    #[test]
+    fn without_a_secret_nobody_is_admitted() {
+        let mut headers = HeaderMap::new();
+        headers.append(AUTHORIZATION, "".parse().unwrap());
+        assert!(!Secrets::new([]).admit(&headers));
+    }
+}

@@ -1,0 +1,139 @@
+//! From a call to a durable event: read, route, accept. What the sender hears is decided here and nowhere else.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tracing::{debug, info, warn};
+
+use super::{Call, Said, Source};
+use crate::clock::Clock;
+use crate::delivery::EventId;
+use crate::event::{ChannelName, Event, family};
+use crate::outbox::{Accepted, Arrival, Aside, Millis, Outbox, OutboxError, Planned};
+use crate::route::Router;
+use crate::telemetry::{ByRoute, Metrics};
+
+/// Tracker waits ten seconds. What could not be stored in eight is answered 500, the one status it repeats.
+const STORED_WITHIN: Duration = Duration::from_secs(8);
+/// Of an unreadable call this much is kept.
+const KEPT_OF_UNREADABLE: usize = 64 * 1024;
+/// After so many hours without a receipt a delivery becomes a dead letter.
+pub const GIVE_UP_AFTER_HOURS: u32 = 72;
+
+/// What a sender is told.
+#[derive(Debug)]
+pub enum Answer {
+    /// Stored and on disk.
+    Accepted {
+        event: EventId,
+        deliveries: usize,
+    },
+    Duplicate {
+        event: EventId,
+    },
+    Unreadable {
+        why: String,
+    },
+    /// Nothing was stored; the sender should call again.
+    NotStored,
+}
+
+/// All sources with what stands behind them.
+pub struct Intake {
+    pub sources: HashMap<String, Source>,
+    pub router: Router,
+    /// The channels' own `give_up_after_hours`.
+    pub give_up_after: HashMap<ChannelName, u32>,
+    pub outbox: Arc<dyn Outbox>,
+    pub clock: Clock,
+    pub metrics: Arc<Metrics>,
+}
+
+impl Intake {
+    /// Takes a call whose secret was right. Cancel safe: a caller that goes away loses the answer, not the event.
+    pub async fn take(&self, source: &Source, call: &Call<'_>) -> Answer {
+        let now = call.received_at.as_millisecond();
+        match source.read(call) {
+            Said::Unreadable { why } => {
+                let head = call.body[..call.body.len().min(KEPT_OF_UNREADABLE)].to_vec();
+                let aside = Aside::Unreadable { source: source.name.clone(), at: now, why: why.clone(), head };
+                warn!(source = %source.name, why, bytes = call.body.len(), "a call could not be read");
+                match self.in_time(self.outbox.set_aside(aside)).await {
+                    Ok(()) => Answer::Unreadable { why },
+                    Err(error) => self.not_stored(source, &error),
+                }
+            }
+            Said::Event { event, fingerprint, remember } => {
+                let (document, planned) = match self.plan(&event, now) {
+                    Ok(plan) => plan,
+                    Err(why) => return Answer::Unreadable { why },
+                };
+                let arrival = Arrival {
+                    received_at: now,
+                    fingerprint,
+                    remember_until: now.saturating_add(remember.as_millis() as Millis),
+                    source: source.name.clone(),
+                    kind: event.event.kind.clone(),
+                    issue: event.issue.as_ref().map(|issue| issue.key.clone()),
+                    document,
+                    planned,
+                };
+                match self.in_time(self.outbox.accept(arrival)).await {
+                    Ok(Accepted::New { event: id, deliveries }) => {
+                        let kind = &event.event.kind;
+                        let issue = event.issue.as_ref().map_or("", |issue| &issue.key);
+                        info!(event = id.0, source = %source.name, kind, issue, deliveries, "accepted");
+                        if deliveries == 0 {
+                            self.metrics.unrouted.inc();
+                        }
+                        Answer::Accepted { event: id, deliveries }
+                    }
+                    Ok(Accepted::Duplicate { event }) => {
+                        debug!(event = event.0, source = %source.name, "a call came again");
+                        Answer::Duplicate { event }
+                    }
+                    Err(error) => self.not_stored(source, &error),
+                }
+            }
+        }
+    }
+
+    /// The event's document and where it leads.
+    fn plan(&self, event: &Event, now: Millis) -> Result<(String, Vec<Planned>), String> {
+        let document = serde_json::to_value(event).map_err(|error| error.to_string())?;
+        let routed = self.router.route(&document);
+        for failed in &routed.failed {
+            self.metrics.condition_errors.get_or_create(&ByRoute { route: failed.route.to_string() }).inc();
+        }
+        let planned = routed.planned.into_iter().map(|planned| {
+            let hours = planned.give_up_after_hours.or_else(|| self.give_up_after.get(&planned.channel).copied());
+            let hours = hours.unwrap_or(GIVE_UP_AFTER_HOURS);
+            Planned {
+                template: planned.template.unwrap_or_else(|| family(&event.event.kind).into()),
+                channel: planned.channel,
+                route: planned.route,
+                give_up_at: now.saturating_add(i64::from(hours) * 3_600_000),
+            }
+        });
+        let planned = planned.collect();
+        // Not `to_string()`: that goes through `fmt`, at twice the time.
+        let document = serde_json::to_string(&document).map_err(|error| error.to_string())?;
+        Ok((document, planned))
+    }
+
+    async fn in_time<T>(&self, stored: impl Future<Output = Result<T, OutboxError>>) -> Result<T, Option<OutboxError>> {
+        tokio::select! {
+            end = stored => end.map_err(Some),
+            () = self.clock.sleep(STORED_WITHIN) => Err(None),
+        }
+    }
+
+    fn not_stored(&self, source: &Source, error: &Option<OutboxError>) -> Answer {
+        match error {
+            Some(error) => warn!(source = %source.name, %error, "a call could not be stored; answered 500"),
+            None => warn!(source = %source.name, "a call could not be stored within 8 s; answered 500"),
+        }
+        Answer::NotStored
+    }
+}
