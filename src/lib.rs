@@ -4,6 +4,7 @@ pub mod clock;
 pub mod delivery;
 pub mod event;
 pub mod finding;
+pub mod lane;
 pub mod layers;
 pub mod lifecycle;
 pub mod message;

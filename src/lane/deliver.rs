@@ -1,0 +1,451 @@
+//! One delivery, from its place at the head of a lane to what an attempt's end makes of it.
+
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use serde_json::Value;
+use serde_json::value::RawValue;
+use tower::ServiceExt;
+use tracing::{info, warn};
+
+use super::{Channel, Runner, SETTLE_AGAIN};
+use crate::delivery::{Advice, OnUnclear, Outcome, Receipt, Scope, SendError};
+use crate::message::delayed;
+use crate::messenger::Content;
+use crate::messenger::sender::{Call, Target};
+use crate::outbox::{Attempt, Due, Hold, Lease, Millis, Next, OutboxError, Part, Settlement, Until};
+use crate::telemetry::{ByAccount, ByMessenger, ByTemplate};
+use crate::template;
+
+/// A message that arrives later than this after its event says so.
+const LATE: Duration = Duration::from_secs(2 * 60);
+/// Two lanes that Telegram told "too many" within this time: it is the bot that is meant.
+const SECOND_LANE_WITHIN_MS: Millis = 10_000;
+/// A messenger that asks for a pause and names no time.
+const UNNAMED_PAUSE: Duration = Duration::from_secs(1);
+
+/// What the lane's turn does after a delivery.
+pub enum Then {
+    /// The delivery has ended: the next one.
+    Next,
+    /// The lane must wait.
+    Release(Until),
+}
+
+/// A delivery on its way: what is due, its parts in the messenger's form, and how they were settled so far.
+struct Way<'a> {
+    due: &'a Due,
+    channel: &'a Channel,
+    parts: Vec<(Content, Part)>,
+    /// The rendering is in the outbox already.
+    kept: bool,
+    unclear: bool,
+}
+
+impl Runner {
+    /// Places one delivery's message, part by part; each receipt is durable before the next part leaves.
+    pub(super) async fn deliver(&self, lease: &Lease, due: Due) -> Then {
+        let now = self.works.clock.now_ms();
+        let Some(channel) = self.works.channels.get(&due.channel) else {
+            return Then::Release(Until::BackedOff(self.later(super::POLL)));
+        };
+        if now >= due.give_up_at {
+            let reason = due.reason.clone().unwrap_or_else(|| "nothing was tried before".into());
+            let reason = format!("waited longer than give_up_after_hours; last: {reason}");
+            return self.end_dead(lease, &due, None, reason).await;
+        }
+        // What failed before a restart is due at once, but not everything in the same millisecond.
+        let spread_until = self.started_at + self.spread(lease.lane);
+        if due.attempts > 0 && due.planned_at < self.started_at && now < spread_until {
+            return Then::Release(Until::Paced(spread_until));
+        }
+        if let Some(then) = self.another_place(channel) {
+            return then;
+        }
+        let document = self.document(&due);
+        let (parts, kept) = match self.stored_parts(&due) {
+            Some(parts) => (parts, true),
+            None => (self.render(&due, &document), false),
+        };
+        let unclear = due.unclear;
+        let mut way = Way { due: &due, channel, parts, kept, unclear };
+        let mut paced = true;
+        for number in 0..way.parts.len() {
+            if way.parts[number].1.receipt.is_some() {
+                continue;
+            }
+            if !std::mem::take(&mut paced) {
+                // Later parts take their own place in the pace; the ones before are settled.
+                if let Some(then) = self.another_place(way.channel) {
+                    return then;
+                }
+            }
+            if let Some(then) = self.send_part(lease, &mut way, number).await {
+                return then;
+            }
+        }
+        Then::Next
+    }
+
+    /// Sends one part until its end is settled. `None`: it is placed, the next part may follow.
+    async fn send_part(&self, lease: &Lease, way: &mut Way<'_>, number: usize) -> Option<Then> {
+        let mut moved = false;
+        loop {
+            let started = self.works.clock.now_ms();
+            let is_plain = is_plain(&way.parts[number].0);
+            let mut content = way.parts[number].0.clone();
+            if let Some(late) = self.late_by(way.due, started).filter(|_| number == 0) {
+                content = content.late(&delayed(self.works.locale.language, late));
+                if is_plain {
+                    content = content.plain();
+                }
+            }
+            if way.unclear {
+                let by = ByMessenger { messenger: self.messenger.as_str() };
+                self.works.metrics.duplicates_possible.get_or_create(&by).inc();
+            }
+            let outbox = self.works.outbox.clone();
+            let held = lease.clone();
+            // Asked before each try: a quick retry must not send either what could not be settled.
+            let held = Arc::new(move || outbox.holds(&held) && *outbox.writable().borrow());
+            let target = self.target(&way.channel.target);
+            let end = match Call::new(held, &target, content, way.due.id, number as u32) {
+                Ok(call) => self.sender.clone().oneshot(call).await,
+                Err(error) => Err(error),
+            };
+            let now = self.works.clock.now_ms();
+            self.pace.answered(&way.channel.conversation, now);
+            let took = now - started;
+            let error = match end {
+                Ok(receipt) => return self.placed(lease, way, number, receipt).await,
+                Err(SendError::BreakerOpen { probe_in }) => {
+                    return Some(Then::Release(Until::BackedOff(self.later(probe_in))));
+                }
+                Err(SendError::LeaseLost) => return Some(Then::Release(Until::Now)),
+                Err(error) => error,
+            };
+            let advice = error.advice();
+            let outcome = Outcome::of(&error);
+            let detail = chain(&error);
+            let attempt = Attempt { at: started, took_ms: took, outcome, detail: detail.clone() };
+            self.log_failure(way.due, outcome, &detail, took);
+            match advice {
+                Advice::Plain if !is_plain => {
+                    let plain = way.parts[number].0.plain();
+                    way.parts[number] = part(plain);
+                    way.kept = false;
+                    if let Some(then) = self.settle_pending(lease, way, attempt, None).await {
+                        return Some(then);
+                    }
+                    if let Some(then) = self.another_place(way.channel) {
+                        return Some(then);
+                    }
+                }
+                Advice::Moved(to) if !moved => {
+                    moved = true;
+                    self.remember_move(&way.channel.target, to).await;
+                    if let Some(then) = self.settle_pending(lease, way, attempt, None).await {
+                        return Some(then);
+                    }
+                    if let Some(then) = self.another_place(way.channel) {
+                        return Some(then);
+                    }
+                }
+                Advice::Plain | Advice::GiveUp(_) => {
+                    return Some(self.end_dead(lease, way.due, Some((attempt, way)), detail).await);
+                }
+                Advice::Unclear if way.channel.on_unclear == OnUnclear::GiveUp => {
+                    let reason = format!("{detail}; it may stand in the channel (on_unclear: give_up)");
+                    return Some(self.end_dead(lease, way.due, Some((attempt, way)), reason).await);
+                }
+                advice => return Some(self.wait(lease, way, attempt, advice).await),
+            }
+        }
+    }
+
+    /// Each call takes a place in the pace of its own, and none while another lane has got the account held, or while
+    /// its end could not be settled.
+    fn another_place(&self, channel: &Channel) -> Option<Then> {
+        let now = self.works.clock.now_ms();
+        if !*self.works.outbox.writable().borrow() {
+            return Some(Then::Release(Until::Now));
+        }
+        if self.works.outbox.account_hold(&self.account).is_some_and(|hold| hold.until > now) {
+            return Some(Then::Release(Until::Now));
+        }
+        let taken = self.pace.take(&channel.conversation, channel.is_group, now);
+        taken.err().map(|at| Then::Release(Until::Paced(at)))
+    }
+
+    async fn placed(&self, lease: &Lease, way: &mut Way<'_>, number: usize, receipt: Receipt) -> Option<Then> {
+        #[cfg(feature = "failpoints")]
+        fail::fail_point!("before-settle", |_| {
+            let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+            None
+        });
+        let now = self.works.clock.now_ms();
+        self.lanes_in_trouble.over(&lease.lane);
+        // While the hold's time is not over, this is the answer to a call from before the hold, and says nothing of it.
+        if self.works.outbox.account_hold(&self.account).is_some_and(|hold| hold.until <= now) {
+            self.end_account_hold().await;
+        }
+        way.parts[number].1.receipt = Some(receipt);
+        let ended = way.parts.iter().all(|(_, part)| part.receipt.is_some());
+        let settlement = Settlement {
+            delivery: way.due.id,
+            at: now,
+            to: if ended { Next::Delivered } else { Next::Pending { unclear: false } },
+            parts: Some(way.parts.iter().map(|(_, part)| part.clone()).collect()),
+            attempt: None,
+            hold: None,
+        };
+        way.kept = true;
+        way.unclear = false;
+        if let Err(then) = self.settle(lease, settlement).await {
+            return Some(then);
+        }
+        if ended {
+            let by = ByMessenger { messenger: self.messenger.as_str() };
+            let seconds = (now - way.due.planned_at).max(0) as f64 / 1_000.0;
+            self.works.metrics.delivery_seconds.get_or_create(&by).observe(seconds);
+            info!(
+                event = way.due.event.0, delivery = way.due.id.0, channel = %way.due.channel, attempts = way.due.attempts + 1,
+                parts = way.parts.len(), after_ms = now - way.due.planned_at, "delivered"
+            );
+        }
+        None
+    }
+
+    /// The lane (or its account) must wait: for how long, and whether that outlives a restart.
+    async fn wait(&self, lease: &Lease, way: &mut Way<'_>, attempt: Attempt, advice: Advice) -> Then {
+        way.unclear |= advice == Advice::Unclear;
+        let reason = attempt.detail.clone();
+        let (hold, until) = match advice {
+            Advice::Wait { at_least: Some(wait), scope } => {
+                let hold = Hold { until: self.later(wait), reason, needs_a_person: false };
+                match self.whom_it_means(lease, scope) {
+                    Scope::Lane => (Some(hold), Until::Now),
+                    Scope::Account => {
+                        self.hold_account(hold).await;
+                        (None, Until::Now)
+                    }
+                }
+            }
+            // The messenger named no time: at least a second, and longer each time.
+            Advice::Wait { at_least: None, scope } => {
+                let wait = self.lanes_in_trouble.back_off(lease.lane).max(UNNAMED_PAUSE);
+                if self.whom_it_means(lease, scope) == Scope::Account {
+                    self.hold_account(Hold { until: self.later(wait), reason, needs_a_person: false }).await;
+                }
+                (None, Until::BackedOff(self.later(wait)))
+            }
+            Advice::Hold { scope, reason } => {
+                self.works.metrics.holds.get_or_create(&ByAccount { account: self.account.to_string() }).inc();
+                match scope {
+                    Scope::Lane => {
+                        let until = self.later(self.lanes_in_trouble.probe_in(lease.lane));
+                        (Some(Hold { until, reason, needs_a_person: true }), Until::Now)
+                    }
+                    Scope::Account => {
+                        if let Some(until) = self.next_probe() {
+                            self.hold_account(Hold { until, reason, needs_a_person: true }).await;
+                        }
+                        (None, Until::Now)
+                    }
+                }
+            }
+            Advice::Again | Advice::Unclear | Advice::Plain | Advice::Moved(_) | Advice::GiveUp(_) => {
+                let back_off = self.lanes_in_trouble.back_off(lease.lane);
+                // An open breaker lets one call through every 2 s: no lane's own back-off may stretch that.
+                let wait = self.breaker.refusal().map_or(back_off, |probe_in| back_off.min(probe_in));
+                (None, Until::BackedOff(self.later(wait)))
+            }
+        };
+        match self.settle_pending(lease, way, attempt, hold).await {
+            Some(then) => then,
+            None => Then::Release(until),
+        }
+    }
+
+    /// Telegram speaks of a chat first; when a second chat hears the same soon after, the bot is meant.
+    fn whom_it_means(&self, lease: &Lease, scope: Scope) -> Scope {
+        let now = self.works.clock.now_ms();
+        let mut last = self.last_paced.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = last.replace((lease.lane, now));
+        match before {
+            Some((lane, at)) if scope == Scope::Lane && lane != lease.lane && now - at <= SECOND_LANE_WITHIN_MS => {
+                Scope::Account
+            }
+            _ => scope,
+        }
+    }
+
+    /// When the account's next probe may go. `None`: it is set already. Calls that were on their way together are one
+    /// failure of the account, not many.
+    fn next_probe(&self) -> Option<Millis> {
+        let mut next = self.next_probe_at.lock().unwrap_or_else(PoisonError::into_inner);
+        (*next <= self.works.clock.now_ms()).then(|| {
+            *next = self.later(self.account_in_trouble.probe_in(()));
+            *next
+        })
+    }
+
+    async fn hold_account(&self, hold: Hold) {
+        if hold.needs_a_person {
+            warn!(account = %self.account, reason = hold.reason, "the account is held until somebody mends this; one message probes now and then");
+        } else {
+            info!(account = %self.account, reason = hold.reason, "the account is paused by the messenger");
+        }
+        if let Err(error) = self.works.outbox.hold_account(&self.account, Some(hold)).await {
+            warn!(account = %self.account, %error, "the account's hold could not be written");
+        }
+    }
+
+    async fn settle_pending(&self, lease: &Lease, way: &Way<'_>, attempt: Attempt, hold: Option<Hold>) -> Option<Then> {
+        let settlement = Settlement {
+            delivery: way.due.id,
+            at: self.works.clock.now_ms(),
+            to: Next::Pending { unclear: way.unclear },
+            parts: (!way.kept).then(|| way.parts.iter().map(|(_, part)| part.clone()).collect()),
+            attempt: Some(attempt),
+            hold,
+        };
+        self.settle(lease, settlement).await.err()
+    }
+
+    async fn end_dead(&self, lease: &Lease, due: &Due, tried: Option<(Attempt, &Way<'_>)>, reason: String) -> Then {
+        warn!(event = due.event.0, delivery = due.id.0, channel = %due.channel, reason, "dead letter");
+        let settlement = Settlement {
+            delivery: due.id,
+            at: self.works.clock.now_ms(),
+            to: Next::Dead { reason },
+            parts: tried.as_ref().map(|(_, way)| way.parts.iter().map(|(_, part)| part.clone()).collect()),
+            attempt: tried.map(|(attempt, _)| attempt),
+            hold: None,
+        };
+        self.lanes_in_trouble.over(&lease.lane);
+        match self.settle(lease, settlement).await {
+            Ok(()) => Then::Next,
+            Err(then) => then,
+        }
+    }
+
+    /// Writes what happened, however long the store refuses: until then this lane sends nothing more.
+    async fn settle(&self, lease: &Lease, settlement: Settlement) -> Result<(), Then> {
+        loop {
+            match self.works.outbox.settle(lease, settlement.clone()).await {
+                Ok(()) => return Ok(()),
+                Err(error @ (OutboxError::LeaseLost(_) | OutboxError::NoSuchDelivery(_) | OutboxError::Closed)) => {
+                    warn!(delivery = settlement.delivery.0, %error, "an attempt's end could not be settled");
+                    return Err(Then::Release(Until::Now));
+                }
+                Err(error) => {
+                    warn!(delivery = settlement.delivery.0, %error, "an attempt's end is not settled yet; the lane waits for the store");
+                }
+            }
+            tokio::select! {
+                () = self.works.clock.sleep(SETTLE_AGAIN) => {}
+                () = self.lifecycle.over.cancelled() => return Err(Then::Release(Until::Now)),
+            }
+        }
+    }
+
+    async fn remember_move(&self, from: &Target, to: i64) {
+        let Target::Telegram { chat, .. } = from else { return };
+        warn!(chat, to, "the Telegram chat has a new id; it is remembered, but config.yaml should name it");
+        self.works.moves.lock().unwrap_or_else(PoisonError::into_inner).insert(*chat, to);
+        if let Err(error) = self.works.outbox.remember_move(*chat, to).await {
+            warn!(chat, to, %error, "the chat's new id could not be written");
+        }
+    }
+
+    /// Where a configured target is now.
+    fn target(&self, configured: &Target) -> Target {
+        let mut target = configured.clone();
+        if let Target::Telegram { chat, .. } = &mut target {
+            let moves = self.works.moves.lock().unwrap_or_else(PoisonError::into_inner);
+            // A chain is as long as the moves a group made; a circle would be a messenger's mistake.
+            for _ in 0..8 {
+                match moves.get(chat) {
+                    Some(now_is) => *chat = *now_is,
+                    None => break,
+                }
+            }
+        }
+        target
+    }
+
+    fn document(&self, due: &Due) -> Value {
+        let mut document: Value = serde_json::from_str(&due.document).unwrap_or_default();
+        if let Some(event) = document.get_mut("event").and_then(Value::as_object_mut) {
+            event.insert("id".into(), due.event.0.into());
+        }
+        document
+    }
+
+    fn stored_parts(&self, due: &Due) -> Option<Vec<(Content, Part)>> {
+        let parts = due.parts.clone()?;
+        let read = |part: Part| Some((Content::from_json(self.messenger, part.content.get()).ok()?, part));
+        parts.into_iter().map(read).collect()
+    }
+
+    /// The message of a template, or the fallback text when there is none or it fails.
+    fn render(&self, due: &Due, document: &Value) -> Vec<(Content, Part)> {
+        let works = &self.works;
+        let rendered =
+            works.templates.render(&due.template, document, due.channel.as_str(), self.messenger, &works.locale);
+        let message = match rendered {
+            Ok(message) if !message.is_blank() => message,
+            end => {
+                let why = end.map_or_else(|error| error.to_string(), |_| "it emits nothing".into());
+                let by = ByTemplate { template: due.template.clone() };
+                works.metrics.template_failures.get_or_create(&by).inc();
+                warn!(
+                    event = due.event.0,
+                    delivery = due.id.0,
+                    template = due.template,
+                    why,
+                    "the template failed; the message goes out as the fallback text"
+                );
+                template::fallback(document, works.locale.language)
+            }
+        };
+        Content::parts(self.messenger, message).into_iter().map(part).collect()
+    }
+
+    fn late_by(&self, due: &Due, now: Millis) -> Option<Duration> {
+        let late = Duration::from_millis((now - due.planned_at).max(0) as u64);
+        (late > LATE).then_some(late)
+    }
+
+    fn log_failure(&self, due: &Due, outcome: Outcome, detail: &str, took_ms: i64) {
+        info!(
+            event = due.event.0, delivery = due.id.0, channel = %due.channel, outcome = outcome.as_str(), detail,
+            attempt = due.attempts + 1, took_ms, "not delivered yet"
+        );
+    }
+}
+
+/// A part as it is kept until its receipt.
+fn part(content: Content) -> (Content, Part) {
+    let json = content.to_json().and_then(RawValue::from_string);
+    let kept = Part { content: json.unwrap_or_default(), receipt: None };
+    (content, kept)
+}
+
+/// Plain content has nothing left to take away: another refusal is the last.
+fn is_plain(content: &Content) -> bool {
+    *content == content.plain()
+}
+
+/// The error with its causes, in one line.
+fn chain(error: &SendError) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text.chars().take(500).collect()
+}

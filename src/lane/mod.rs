@@ -1,0 +1,263 @@
+//! Heads of lanes: claim, render, send, settle.
+//!
+//! One [`Runner`] serves one account. A lane that has something due gets a task for as long as it can send; a lane
+//! that must wait (for its pace, a pause, a back-off) gives its lease back and costs nothing until then.
+
+mod deliver;
+mod pace;
+mod trouble;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use crate::clock::Clock;
+use crate::delivery::{Messenger, OnUnclear};
+use crate::event::ChannelName;
+use crate::layers::breaker::{self, Breaker};
+use crate::lifecycle::Lifecycle;
+use crate::messenger::sender::{Sender, Target};
+use crate::outbox::{LaneId, Lease, Millis, Outbox, Until};
+use crate::telemetry::{ByAccount, Metrics};
+use crate::template::{Locale, Templates};
+
+pub use pace::{Pace, Quota, Rates};
+use trouble::Troubles;
+
+/// Lanes of one account that may be sending at the same time. Each holds one call at most.
+const WIDTH: usize = 256;
+/// Deliveries read from a lane at once.
+const HEADS: usize = 16;
+/// After this many messages a lane goes to the end of the line, so that one with a million waiting delays no other.
+const TURN: usize = 64;
+/// The net under all wake-ups.
+const POLL: Duration = Duration::from_secs(15);
+/// While the store cannot be written, how often a settle is tried again.
+const SETTLE_AGAIN: Duration = Duration::from_millis(250);
+/// Heads that failed before a restart are due at once, but not all in the same millisecond.
+const SPREAD_AFTER_START_MS: i64 = 1_000;
+
+/// A configured channel, as its lane sees it.
+#[derive(Clone, Debug)]
+pub struct Channel {
+    pub target: Target,
+    /// What the pace counts by: topics of one Telegram chat share it.
+    pub conversation: String,
+    pub is_group: bool,
+    pub on_unclear: OnUnclear,
+}
+
+/// What every runner shares.
+pub struct Works {
+    pub outbox: Arc<dyn Outbox>,
+    pub templates: Templates,
+    pub channels: HashMap<ChannelName, Channel>,
+    pub locale: Locale,
+    pub clock: Clock,
+    pub metrics: Arc<Metrics>,
+    /// Telegram chats that became another chat.
+    pub moves: Mutex<HashMap<i64, i64>>,
+}
+
+/// Serves the lanes of one account until it is told to stop.
+pub struct Runner {
+    pub account: Arc<str>,
+    pub messenger: Messenger,
+    works: Arc<Works>,
+    sender: Sender,
+    breaker: Breaker,
+    pace: Pace,
+    lanes_in_trouble: Troubles<LaneId>,
+    account_in_trouble: Troubles<()>,
+    next_probe_at: Mutex<Millis>,
+    /// The lane that was last told "too many" by Telegram, and when: a second one within 10 s means the bot is meant.
+    last_paced: Mutex<Option<(LaneId, Millis)>>,
+    started_at: Millis,
+    lifecycle: Lifecycle,
+}
+
+impl Runner {
+    #[allow(clippy::too_many_arguments)]
+    pub fn new(
+        account: Arc<str>,
+        messenger: Messenger,
+        works: Arc<Works>,
+        sender: Sender,
+        breaker: Breaker,
+        pace: Pace,
+        random: &mut fastrand::Rng,
+        lifecycle: Lifecycle,
+    ) -> Self {
+        Self {
+            account,
+            messenger,
+            sender,
+            breaker,
+            pace,
+            lanes_in_trouble: Troubles::new(random.fork()),
+            account_in_trouble: Troubles::new(random.fork()),
+            next_probe_at: Mutex::default(),
+            last_paced: Mutex::default(),
+            started_at: works.clock.now_ms(),
+            works,
+            lifecycle,
+        }
+    }
+
+    /// Claims and serves lanes until a stop is asked for, then finishes the messages that are on their way.
+    pub async fn run(self: Arc<Self>) {
+        let outbox = &self.works.outbox;
+        let stop: CancellationToken = self.lifecycle.stopping.clone();
+        let mut turns = JoinSet::new();
+        let mut writable = outbox.writable();
+        let mut breaker = self.breaker.watch();
+        while !stop.is_cancelled() {
+            let can_write = *writable.borrow_and_update();
+            let (room, look_again) = self.room(turns.len(), can_write).await;
+            let mut until = look_again;
+            if room > 0 {
+                // Not inside select!: half a claim would strand its leases.
+                match outbox.claim(&self.account, room).await {
+                    Ok(leases) => {
+                        if leases.len() < room {
+                            until = outbox.next_due(&self.account);
+                        }
+                        for lease in leases {
+                            turns.spawn(self.clone().serve(lease));
+                        }
+                    }
+                    Err(error) => warn!(account = %self.account, %error, "lanes cannot be claimed; asking again"),
+                }
+            }
+            tokio::select! { // only waiting is raced
+                () = stop.cancelled() => {}
+                () = outbox.work(&self.account) => {}
+                () = self.works.clock.sleep(self.nap(until)) => {}
+                _ = writable.changed() => {}
+                Ok(()) = breaker.changed() => self.breaker_changed(*breaker.borrow_and_update()),
+                Some(ended) = turns.join_next() => note(&self.account, ended),
+            }
+        }
+        while let Some(ended) = turns.join_next().await {
+            note(&self.account, ended); // leaving these would abort them in mid-send
+        }
+    }
+
+    /// How long to wait for a time that is named, at most [`POLL`].
+    fn nap(&self, until: Option<Millis>) -> Duration {
+        let left = until.map_or(Millis::MAX, |until| until.saturating_sub(self.works.clock.now_ms()));
+        Duration::from_millis(left.max(1) as u64).min(POLL)
+    }
+
+    /// How many lanes may be claimed now, and when to look again if fewer than all.
+    async fn room(&self, busy: usize, writable: bool) -> (usize, Option<Millis>) {
+        let now = self.works.clock.now_ms();
+        let free = WIDTH.saturating_sub(busy);
+        if !writable {
+            return (0, None);
+        }
+        if self.breaker.state() == breaker::State::Open {
+            // One lane goes ahead and finds out; calls that hang from before do not stand in its way.
+            return match self.breaker.refusal() {
+                Some(probe_in) => (0, Some(now + probe_in.as_millis() as Millis)),
+                None => (free.min(1), Some(now + breaker::PROBE_EVERY.as_millis() as Millis)),
+            };
+        }
+        match self.works.outbox.account_hold(&self.account) {
+            Some(hold) if hold.until > now => (0, Some(hold.until)),
+            Some(hold) if hold.needs_a_person => (usize::from(busy == 0), None),
+            Some(_) => {
+                self.end_account_hold().await;
+                (free, None)
+            }
+            None => (free, None),
+        }
+    }
+
+    fn breaker_changed(&self, state: breaker::State) {
+        let by = ByAccount { account: self.account.to_string() };
+        let open = self.works.metrics.breaker_open.get_or_create(&by);
+        match state {
+            breaker::State::Open => {
+                open.set(1);
+                warn!(account = %self.account, "the messenger failed ten times in a row; one message probes every 2 s");
+            }
+            breaker::State::Closed => {
+                open.set(0);
+                info!(account = %self.account, "the messenger answers again");
+                self.works.outbox.end_back_off(&self.account);
+            }
+        }
+    }
+
+    async fn end_account_hold(&self) {
+        self.account_in_trouble.over(&());
+        if let Err(error) = self.works.outbox.hold_account(&self.account, None).await {
+            warn!(account = %self.account, %error, "the end of the account's hold could not be written");
+        }
+    }
+
+    /// One turn of a lane; the lease goes back whatever happens in it.
+    async fn serve(self: Arc<Self>, lease: Lease) {
+        let mut turn = Turn { runner: &self, lease: &lease, until: Until::BackedOff(self.later(POLL)) };
+        turn.until = self.turn(&lease).await;
+    }
+
+    /// Messages in order until the lane must wait, is empty, or has had its share.
+    async fn turn(&self, lease: &Lease) -> Until {
+        let mut sent = 0;
+        loop {
+            let heads = match self.works.outbox.heads(lease, HEADS).await {
+                Ok(heads) => heads,
+                Err(error) => {
+                    error!(account = %self.account, lane = lease.lane.0, %error, "the heads of a lane cannot be read");
+                    return Until::BackedOff(self.later(self.lanes_in_trouble.back_off(lease.lane)));
+                }
+            };
+            if heads.is_empty() {
+                return Until::Now;
+            }
+            for due in heads {
+                if self.lifecycle.stopping.is_cancelled() || sent >= TURN {
+                    return Until::Now;
+                }
+                match self.deliver(lease, due).await {
+                    deliver::Then::Next => sent += 1,
+                    deliver::Then::Release(until) => return until,
+                }
+            }
+        }
+    }
+
+    /// A lane's own place within the second after a start.
+    fn spread(&self, lane: LaneId) -> Millis {
+        lane.0.wrapping_mul(0x9E37_79B9).rem_euclid(SPREAD_AFTER_START_MS)
+    }
+
+    fn later(&self, wait: Duration) -> Millis {
+        self.works.clock.now_ms().saturating_add(wait.as_millis() as Millis)
+    }
+}
+
+/// Gives the lease back when the turn ends, also when it ends by a panic.
+struct Turn<'a> {
+    runner: &'a Runner,
+    lease: &'a Lease,
+    until: Until,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.runner.works.outbox.release(self.lease.clone(), self.until);
+    }
+}
+
+fn note(account: &str, ended: Result<(), tokio::task::JoinError>) {
+    if let Err(end) = ended {
+        error!(account, %end, "a lane's turn did not end by itself; its lane is served again soon");
+    }
+}
