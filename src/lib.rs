@@ -1,6 +1,8 @@
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "a test is the outside that the bans name"))]
 
+pub mod cli;
 pub mod clock;
+pub mod config;
 pub mod delivery;
 pub mod event;
 pub mod finding;

@@ -1,0 +1,59 @@
+//! What one section alone cannot tell.
+
+use super::channel::{ChannelRead, Conversation};
+use super::messenger::{Slack, Telegram};
+use super::reader::Findings;
+use super::route::RouteRead;
+use crate::finding::suggest;
+
+/// Every channel that a route names exists.
+pub(super) fn channels_of_routes(routes: &[RouteRead], channels: &[ChannelRead], findings: &mut Findings) {
+    let known: Vec<&str> = channels.iter().map(|channel| channel.name.as_str()).collect();
+    for read in routes {
+        for (name, place) in read.route.channels.iter().zip(&read.channels) {
+            if !known.contains(&name.as_str()) {
+                let message = format!("route `{}` leads to a channel that does not exist: `{name}`", read.route.name);
+                findings.hinted(*place, message, suggest(name.as_str(), "channels", known.iter().copied()));
+            }
+        }
+    }
+}
+
+/// Every channel has the account it needs. An incoming webhook needs none.
+pub(super) fn sections_of_channels(
+    channels: &[ChannelRead],
+    slack: Option<&Slack>,
+    telegram: Option<&Telegram>,
+    findings: &mut Findings,
+) {
+    let slack = slack.map(|slack| slack.tokenless);
+    let telegram = telegram.map(|telegram| telegram.tokenless);
+    let mut told = Vec::new();
+    for ChannelRead { name, place, channel } in channels {
+        let (section, key) = match channel.as_ref().map(|channel| &channel.conversation) {
+            None | Some(Conversation::SlackWebhook { .. }) => continue,
+            Some(Conversation::Slack { .. }) => (slack, "slack"),
+            Some(Conversation::Telegram { .. }) => (telegram, "telegram"),
+        };
+        let hint = format!("as in `{key}: {{token: {{env: NAME}}}}`");
+        match section {
+            None => findings.hinted(*place, format!("channel `{name}` needs the section `{key}`"), hint),
+            Some(Some(place)) if !told.contains(&key) => {
+                told.push(key);
+                findings.hinted(place, format!("`{key}` needs `token`: channel `{name}` uses it"), hint);
+            }
+            Some(_) => {}
+        }
+    }
+}
+
+/// Two routes of one name: `explain` and the metrics could not tell which one is meant.
+pub(super) fn twins(routes: &[RouteRead], findings: &mut Findings) {
+    for (index, read) in routes.iter().enumerate() {
+        let name = &read.route.name;
+        if let Some(first) = routes[..index].iter().find(|first| first.route.name == *name) {
+            let message = format!("two routes are named `{name}`, the first in line {}", first.place.line);
+            findings.warning(read.place, message, "give each its own name: logs and metrics tell routes by it");
+        }
+    }
+}

@@ -1,0 +1,287 @@
+//! config.yaml → [`Config`], with every finding and its place.
+//!
+//! [`load`] reads the file in one pass that does not stop at a mistake: the text as a tree with places (`tree`), each
+//! section into its type (`server`, `tracker`, `messenger`, `source`, `channel`, `route`), then what only the whole can
+//! tell (`cross`). Findings of all of these, of the conditions and of the caller's own checks come at once.
+
+mod channel;
+mod cross;
+mod messenger;
+mod reader;
+mod route;
+mod secret;
+mod server;
+mod source;
+mod tracker;
+mod tree;
+mod url;
+
+#[cfg(test)]
+mod tests;
+
+use std::io::{ErrorKind, Read};
+use std::path::{Path, PathBuf};
+
+use jiff::tz::TimeZone;
+
+pub use self::channel::{Channel, Conversation};
+pub use self::messenger::{Slack, SlackPace, Telegram, TelegramPace};
+pub use self::reader::Placed;
+use self::reader::{COMES_LATER, Fields, Findings, choice, elements, entries, whole, word};
+pub use self::secret::{Secret, SecretError};
+pub use self::server::{Network, Server};
+pub use self::source::{Source, SourceKind};
+pub use self::tracker::{Organization, TokenType, Tracker};
+use self::tree::Node;
+pub use self::url::BaseUrl;
+use crate::finding::{Finding, Place, Severity, suggest};
+use crate::message::Language;
+use crate::route::{Route, Router};
+use crate::telemetry::LogFormat;
+
+/// The largest config.yaml, in bytes.
+const LARGEST: u64 = 1 << 20;
+
+/// Everything an admin configured. Secrets are ways to secrets; see [`Secret::resolve`].
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The folder of config.yaml: relative paths begin here.
+    pub folder: PathBuf,
+    pub server: Server,
+    pub store: Store,
+    /// Accepts stop when less is free, so that settles have room.
+    pub store_reserve_mb: u64,
+    /// Deliveries; above it accepts stop.
+    pub max_pending: u64,
+    pub retention_days: u32,
+    /// Folder of the admin's templates, absolute or from the working folder. `None`: none is named, and `templates` beside
+    /// config.yaml does not exist.
+    pub templates: Option<PathBuf>,
+    pub language: Language,
+    pub time_zone: TimeZone,
+    pub log: LogFormat,
+    pub tracker: Tracker,
+    /// `None`: no section. Incoming webhooks work without one, at the default pace.
+    pub slack: Option<Slack>,
+    pub telegram: Option<Telegram>,
+    pub sources: Vec<Source>,
+    pub channels: Vec<Channel>,
+    pub routes: Vec<Route>,
+    file: String,
+    /// By route, for [`Config::unknown_templates`].
+    named_templates: Vec<(String, Placed<String>)>,
+}
+
+/// Where the outbox is.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Store {
+    /// A file, absolute or from the working folder.
+    Sqlite(PathBuf),
+}
+
+/// A configuration without errors.
+#[derive(Debug)]
+pub struct Loaded {
+    pub config: Config,
+    /// Of `config.routes`.
+    pub router: Router,
+    pub warnings: Vec<Finding>,
+}
+
+/// Reads and checks config.yaml. `checks` adds what other parts find wrong, templates for one; it also sees a
+/// configuration whose own findings are errors, with defaults where a value could not be read.
+///
+/// # Errors
+/// All findings, warnings too, in the order of the file, when one of them is an error.
+pub fn load(path: &Path, checks: &dyn Fn(&Config) -> Vec<Finding>) -> Result<Loaded, Vec<Finding>> {
+    let file = path.display().to_string();
+    let text = read(path, &file).map_err(|finding| vec![finding])?;
+    let folder = path.parent().map(Path::to_owned).unwrap_or_default();
+    let (loaded, findings) = parse(&text, file, folder, checks);
+    let failed = findings.iter().any(|finding| finding.severity == Severity::Error);
+    match loaded {
+        Some((config, router)) if !failed => Ok(Loaded { config, router, warnings: findings }),
+        _ => Err(findings),
+    }
+}
+
+/// The file's text, or why there is none.
+fn read(path: &Path, file: &str) -> Result<String, Finding> {
+    let mut bytes = Vec::new();
+    let opened = std::fs::File::open(path);
+    opened.and_then(|opened| opened.take(LARGEST + 1).read_to_end(&mut bytes)).map_err(|error| match error.kind() {
+        ErrorKind::NotFound => Finding::error(file, 0, 0, "the configuration does not exist")
+            .hint("name it with `--config PATH`; the repository's own config.yaml is a commented beginning"),
+        _ => Finding::error(file, 0, 0, format!("the configuration cannot be read: {error}")),
+    })?;
+    if bytes.len() as u64 > LARGEST {
+        return Err(Finding::error(file, 0, 0, "the configuration is larger than 1 MiB"));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let before = String::from_utf8_lossy(&error.as_bytes()[..error.utf8_error().valid_up_to()]).into_owned();
+        let (line, last) = (before.matches('\n').count() + 1, before.rsplit('\n').next().unwrap_or_default());
+        Finding::error(file, line, last.chars().count() + 1, "the configuration is not UTF-8 from here").veiled()
+    })
+}
+
+/// Without an error among the findings there is a result; with errors there is one where anything could be read.
+fn parse(
+    text: &str,
+    file: String,
+    folder: PathBuf,
+    checks: &dyn Fn(&Config) -> Vec<Finding>,
+) -> (Option<(Config, Router)>, Vec<Finding>) {
+    let mut findings = Findings::new(&file);
+    let root = tree::parse(text, &mut findings);
+    if root.is_none() && findings.is_empty() {
+        findings.error(Place::FILE, "the configuration is empty");
+    }
+    let config = root.and_then(|root| config(&root, file.clone(), folder, &mut findings));
+    let loaded = config.map(|config| {
+        let (router, mistakes) = Router::compile(&config.routes, &file);
+        findings.extend(mistakes);
+        findings.extend(checks(&config));
+        (config, router)
+    });
+    (loaded, findings.sorted())
+}
+
+fn config(root: &Node, file: String, folder: PathBuf, findings: &mut Findings) -> Option<Config> {
+    let mut fields = Fields::of(root, "config.yaml", findings)?;
+    let server = fields.need("server", findings, server::read);
+    let store = fields.need("store", findings, store);
+    let store_reserve_mb = fields.read("store_reserve_mb", findings, whole(0..=1_000_000_000));
+    let max_pending = fields.read("max_pending", findings, whole(1..=1_000_000_000));
+    let retention_days = fields.read("retention_days", findings, whole(1..=36_500));
+    let templates = fields.read("templates", findings, word);
+    let language = fields.read("language", findings, choice(&[("en", Language::En), ("ru", Language::Ru)]));
+    let time_zone = fields.read("time_zone", findings, time_zone);
+    let log = fields.read("log", findings, choice(&[("text", LogFormat::Text), ("json", LogFormat::Json)]));
+    let tracker = fields.read("tracker", findings, tracker::read);
+    let (has_slack, has_telegram) = (fields.get("slack"), fields.get("telegram"));
+    let slack = has_slack.map(|node| messenger::slack(node, findings));
+    let telegram = has_telegram.map(|node| messenger::telegram(node, findings));
+    let sources = fields.need("sources", findings, source::read);
+    let channels = fields.read("channels", findings, named(channel::read)).unwrap_or_default();
+    let routes = fields.read("routes", findings, routes).unwrap_or_default();
+    fields.close(findings);
+
+    cross::channels_of_routes(&routes, &channels, findings);
+    cross::sections_of_channels(&channels, slack.as_ref(), telegram.as_ref(), findings);
+    let named_templates = routes.iter().filter_map(route::RouteRead::named_template).collect();
+    Some(Config {
+        templates: named_or_there(&folder, templates),
+        server: server.unwrap_or_else(Server::unread),
+        store: Store::Sqlite(folder.join(store.unwrap_or_default())),
+        store_reserve_mb: store_reserve_mb.unwrap_or(64),
+        max_pending: max_pending.unwrap_or(5_000_000),
+        retention_days: retention_days.unwrap_or(30),
+        language: language.unwrap_or(Language::En),
+        time_zone: time_zone.unwrap_or_else(moscow),
+        log: log.unwrap_or(LogFormat::Text),
+        tracker: tracker.unwrap_or_default(),
+        slack,
+        telegram,
+        sources: sources.unwrap_or_default(),
+        channels: channels.into_iter().filter_map(|channel| channel.channel).collect(),
+        routes: routes.into_iter().map(|route| route.route).collect(),
+        folder,
+        file,
+        named_templates,
+    })
+}
+
+/// Reads each entry of a map whose names an admin chose; those that cannot be read are left out.
+fn named<T>(
+    read: impl Fn(&tree::Entry, &mut Findings) -> Option<T>,
+) -> impl Fn(&Node, &mut Findings) -> Option<Vec<T>> {
+    move |node, findings| Some(entries(node, findings)?.iter().filter_map(|entry| read(entry, findings)).collect())
+}
+
+fn routes(node: &Node, findings: &mut Findings) -> Option<Vec<route::RouteRead>> {
+    let all = elements(node, findings)?.iter().enumerate();
+    let routes: Vec<_> = all.filter_map(|(index, node)| route::read(index, node, findings)).collect();
+    cross::twins(&routes, findings);
+    Some(routes)
+}
+
+fn store<'n>(node: &'n Node, findings: &mut Findings) -> Option<&'n str> {
+    let url = word(node, findings)?;
+    match url.split_once("://") {
+        Some(("sqlite", path)) if !path.is_empty() => return Some(path),
+        Some(("postgres" | "postgresql", _)) => {
+            // The URL holds a password.
+            findings.error(node.place, format!("a store on PostgreSQL {COMES_LATER}")).veiled = true;
+        }
+        _ => {
+            let finding = findings.error(node.place, "`store` must be sqlite:// and a file's path");
+            finding.hint = Some("as in sqlite://data/campanile.db; an absolute path gives three slashes".to_owned());
+            finding.veiled = true;
+        }
+    }
+    None
+}
+
+fn time_zone(node: &Node, findings: &mut Findings) -> Option<TimeZone> {
+    let name = word(node, findings)?;
+    let zone = TimeZone::get(name).ok();
+    if zone.is_none() {
+        findings.hinted(node.place, format!("there is no time zone `{name}`"), "as in Europe/Moscow, Asia/Omsk or UTC");
+    }
+    zone
+}
+
+fn named_or_there(folder: &Path, named: Option<&str>) -> Option<PathBuf> {
+    let usual = folder.join("templates");
+    named.map(|named| folder.join(named)).or_else(|| usual.is_dir().then_some(usual))
+}
+
+/// The default zone of those who use Tracker. Without summer time, so an offset stands in for it.
+fn moscow() -> TimeZone {
+    TimeZone::get("Europe/Moscow").unwrap_or_else(|_| TimeZone::fixed(jiff::tz::offset(3)))
+}
+
+impl Config {
+    /// Every secret with the words that name it: "slack.token".
+    pub fn secrets(&self) -> Vec<(String, &Placed<Secret>)> {
+        let mut secrets = Vec::new();
+        secrets.extend(self.server.admin_token.iter().map(|secret| ("server.admin_token".to_owned(), secret)));
+        secrets.extend(self.tracker.token.iter().map(|secret| ("tracker.token".to_owned(), secret)));
+        let slack = self.slack.iter().flat_map(|slack| &slack.token);
+        secrets.extend(slack.map(|secret| ("slack.token".to_owned(), secret)));
+        let telegram = self.telegram.iter().flat_map(|telegram| &telegram.token);
+        secrets.extend(telegram.map(|secret| ("telegram.token".to_owned(), secret)));
+        for source in &self.sources {
+            secrets.extend(source.secrets.iter().map(|secret| (format!("sources.{}.secret", source.name), secret)));
+        }
+        for channel in &self.channels {
+            if let Conversation::SlackWebhook { url } = &channel.conversation {
+                secrets.push((format!("channels.{}.slack_webhook", channel.name), url));
+            }
+        }
+        secrets
+    }
+
+    /// A finding for every secret that cannot be resolved: warnings for `check`, errors for `serve`.
+    pub fn missing_secrets(&self, env: &dyn Fn(&str) -> Option<String>, severity: Severity) -> Vec<Finding> {
+        let missing = self.secrets().into_iter().filter_map(|(name, secret)| {
+            let error = secret.value.resolve(&self.folder, env).err()?;
+            let Place { line, column } = secret.place;
+            let finding = Finding::error(&self.file, line, column, format!("`{name}` has no value: {error}"));
+            Some(Finding { severity, veiled: matches!(error, SecretError::UnsetAndUnshown), ..finding })
+        });
+        missing.collect()
+    }
+
+    /// A finding for every template that a route names and that is not among `known`.
+    pub fn unknown_templates(&self, known: &[&str]) -> Vec<Finding> {
+        let unknown = self.named_templates.iter().filter(|(_, name)| !known.contains(&name.value.as_str()));
+        let finding = |(route, name): &(String, Placed<String>)| {
+            let Place { line, column } = name.place;
+            let message = format!("route `{route}` names a template that does not exist: `{}`", name.value);
+            let hint = suggest(&name.value, "templates", known.iter().copied());
+            Finding::error(&self.file, line, column, message).hint(hint)
+        };
+        unknown.map(finding).collect()
+    }
+}

@@ -1,0 +1,315 @@
+//! config.yaml as a tree whose every node knows its place, and what only the text can tell: tags, keys that stand twice.
+//!
+//! The typed reading goes over this tree and not through serde, because derived reading stops at the first mistake,
+//! drops tags without a word (`when: !has(x)` would become "always") and may print values that are secrets.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use granit_parser::{Event, Marker, Parser, ScalarStyle, Span, Tag};
+
+use super::reader::Findings;
+use crate::finding::Place;
+
+/// A value, its place, and the key it stands under (a list's elements: the list's).
+#[derive(Debug)]
+pub(super) struct Node {
+    pub name: Rc<str>,
+    pub place: Place,
+    pub kind: Kind,
+}
+
+#[derive(Debug)]
+pub(super) enum Kind {
+    /// Nothing, `~` or `null`.
+    Empty,
+    Scalar(Scalar),
+    List(Vec<Rc<Node>>),
+    Map(Vec<Entry>),
+    /// A finding has told of it already.
+    Refused,
+}
+
+#[derive(Debug)]
+pub(super) struct Scalar {
+    pub text: String,
+    /// Without quotes and no block: it may be a number or a truth.
+    pub plain: bool,
+    /// The stretches of `text` that stand in the file as they are: first byte and place.
+    pub runs: Vec<(usize, Place)>,
+}
+
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub key: Rc<str>,
+    pub place: Place,
+    pub value: Rc<Node>,
+}
+
+/// A list or map that is not closed yet.
+struct Open {
+    name: Rc<str>,
+    place: Place,
+    anchor: usize,
+    refused: bool,
+    kind: OpenKind,
+}
+
+enum OpenKind {
+    List(Vec<Rc<Node>>),
+    Map { entries: Vec<Entry>, key: Option<(Rc<str>, Place)> },
+}
+
+/// The tree of a file, or `None` when there is none because the text is no YAML; findings say why.
+pub(super) fn parse(text: &str, findings: &mut Findings) -> Option<Rc<Node>> {
+    let mut tree = Tree { text, open: Vec::new(), anchors: HashMap::new(), root: None, findings };
+    for event in Parser::new_from_str(text) {
+        match event {
+            Ok((Event::DocumentStart(..), span)) if tree.root.is_some() => {
+                tree.findings.error(place(&span.start), "a second document begins here, only one is read");
+                break;
+            }
+            Ok((event, span)) => tree.take(event, span),
+            Err(error) => {
+                let message = format!("this is no YAML: {}", error.info());
+                tree.findings.hinted(
+                    place(error.marker()),
+                    message,
+                    "values with `: `, ` #` or quotes stand in single quotes",
+                );
+                return None;
+            }
+        }
+    }
+    tree.root
+}
+
+fn place(marker: &Marker) -> Place {
+    Place { line: marker.line(), column: marker.col() + 1 }
+}
+
+struct Tree<'t> {
+    text: &'t str,
+    open: Vec<Open>,
+    anchors: HashMap<usize, Rc<Node>>,
+    root: Option<Rc<Node>>,
+    findings: &'t mut Findings,
+}
+
+impl Tree<'_> {
+    fn take(&mut self, event: Event, span: Span) {
+        match event {
+            Event::Scalar(text, style, anchor, tag) => {
+                let refused = self.tagged(tag.as_deref(), &span);
+                let plain = style == ScalarStyle::Plain;
+                let kind = match &*text {
+                    _ if refused => Kind::Refused,
+                    "" | "~" | "null" | "Null" | "NULL" if plain => Kind::Empty,
+                    _ => {
+                        let runs = runs(&text, style, self.text, &span);
+                        Kind::Scalar(Scalar { text: text.into_owned(), plain, runs })
+                    }
+                };
+                let place = match (&kind, self.open.last()) {
+                    // What is not there is shown at its key.
+                    (Kind::Empty, Some(Open { kind: OpenKind::Map { key: Some((_, key)), .. }, .. })) => *key,
+                    _ => place(&span.start),
+                };
+                self.place_node(kind, place, anchor);
+            }
+            Event::SequenceStart(_, anchor, tag) => {
+                self.begin(OpenKind::List(Vec::new()), anchor, tag.as_deref(), span)
+            }
+            Event::MappingStart(_, anchor, tag) => {
+                let kind = OpenKind::Map { entries: Vec::new(), key: None };
+                self.begin(kind, anchor, tag.as_deref(), span);
+            }
+            Event::SequenceEnd | Event::MappingEnd => {
+                let Some(open) = self.open.pop() else { return };
+                let kind = match open.kind {
+                    _ if open.refused => Kind::Refused,
+                    OpenKind::List(elements) => Kind::List(elements),
+                    OpenKind::Map { entries, .. } => Kind::Map(entries),
+                };
+                self.add(Rc::new(Node { name: open.name, place: open.place, kind }), open.anchor);
+            }
+            Event::Alias(id) => match self.anchors.get(&id) {
+                Some(node) => {
+                    let node = node.clone();
+                    self.add(node, 0);
+                }
+                None => {
+                    self.findings.error(place(&span.start), "this alias stands inside what it names");
+                    self.place_node(Kind::Refused, place(&span.start), 0);
+                }
+            },
+            _ => {}
+        }
+    }
+
+    /// A tag is always a slip here: `!` begins one, and a condition may well begin with it.
+    fn tagged(&mut self, tag: Option<&Tag>, span: &Span) -> bool {
+        let Some(tag) = tag else { return false };
+        let at = span.tag_span().map_or(span.start, |span| span.start);
+        // Elsewhere the word may be a secret.
+        let message = match &*self.name() {
+            "when" => format!("`{}` is read by YAML as a tag, not as text", tag.original()),
+            name => format!("`{name}` begins with `!`, which YAML reads as a tag, not as text"),
+        };
+        self.findings.hinted(place(&at), message, "write the whole value in single quotes");
+        true
+    }
+
+    fn begin(&mut self, kind: OpenKind, anchor: usize, tag: Option<&Tag>, span: Span) {
+        let refused = self.tagged(tag, &span);
+        let name = self.name();
+        self.open.push(Open { name, place: place(&span.start), anchor, refused, kind });
+    }
+
+    /// The key that the next node stands under.
+    fn name(&self) -> Rc<str> {
+        match self.open.last() {
+            Some(Open { kind: OpenKind::Map { key: Some((key, _)), .. }, .. }) => key.clone(),
+            Some(Open { kind: OpenKind::List(_), name, .. }) => name.clone(),
+            _ => "config.yaml".into(),
+        }
+    }
+
+    fn place_node(&mut self, kind: Kind, place: Place, anchor: usize) {
+        let name = self.name();
+        self.add(Rc::new(Node { name, place, kind }), anchor);
+    }
+
+    fn add(&mut self, node: Rc<Node>, anchor: usize) {
+        if anchor > 0 {
+            self.anchors.insert(anchor, node.clone());
+        }
+        match self.open.last_mut().map(|open| &mut open.kind) {
+            None => self.root = Some(node),
+            Some(OpenKind::List(elements)) => elements.push(node),
+            Some(OpenKind::Map { entries, key }) => match key.take() {
+                Some((key, place)) => match entries.iter().find(|entry| entry.key == key) {
+                    Some(first) => {
+                        let message = format!("`{key}` stands here twice, first in line {}", first.place.line);
+                        self.findings.error(place, message);
+                    }
+                    None => entries.push(Entry { key, place, value: node }),
+                },
+                None => {
+                    let name = match &node.kind {
+                        Kind::Scalar(scalar) => scalar.text.as_str().into(),
+                        Kind::Refused => "".into(),
+                        _ => {
+                            self.findings.error(node.place, "a key must be a word");
+                            "".into()
+                        }
+                    };
+                    *key = Some((name, node.place));
+                }
+            },
+        }
+    }
+}
+
+/// Walks a scalar's value and its source side by side. Between two characters of the value the source may have line
+/// breaks, indentation, doubled quotes and escapes; each of them begins a new stretch.
+fn runs(value: &str, style: ScalarStyle, source: &str, span: &Span) -> Vec<(usize, Place)> {
+    let Some(raw) = span.start.byte_offset().and_then(|start| source.get(start..)) else { return Vec::new() };
+    let mut cursor = Cursor { rest: raw, place: place(&span.start) };
+    if matches!(style, ScalarStyle::SingleQuoted | ScalarStyle::DoubleQuoted) {
+        cursor.step();
+    }
+    let mut runs: Vec<(usize, Place)> = Vec::new();
+    let mut expected = None; // where the stretch goes on if nothing comes between
+    for (at, c) in value.char_indices() {
+        if !c.is_whitespace() {
+            while cursor.next().is_some_and(char::is_whitespace) {
+                cursor.step();
+            }
+        } else if cursor.next() != Some(c) && cursor.next() != Some('\\') {
+            continue; // folded away
+        }
+        if expected != Some(cursor.place) {
+            runs.push((at, cursor.place));
+        }
+        match (style, cursor.next()) {
+            (ScalarStyle::DoubleQuoted, Some('\\')) => {
+                cursor.step();
+                let digits = match cursor.next() {
+                    Some('x') => 2,
+                    Some('u') => 4,
+                    Some('U') => 8,
+                    _ => 0,
+                };
+                (0..=digits).for_each(|_| cursor.step());
+                expected = None;
+            }
+            (ScalarStyle::SingleQuoted, Some('\'')) => {
+                cursor.step();
+                cursor.step();
+                expected = None;
+            }
+            _ => {
+                cursor.step();
+                expected = Some(cursor.place);
+            }
+        }
+    }
+    runs
+}
+
+struct Cursor<'s> {
+    rest: &'s str,
+    place: Place,
+}
+
+impl Cursor<'_> {
+    fn next(&self) -> Option<char> {
+        self.rest.chars().next()
+    }
+
+    fn step(&mut self) {
+        let Some(next) = self.next() else { return };
+        self.rest = &self.rest[next.len_utf8()..];
+        self.place = match next {
+            '\n' => Place { line: self.place.line + 1, column: 1 },
+            _ => Place { column: self.place.column + 1, ..self.place },
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::route::Condition;
+
+    /// Where `part` of the value of the only key is said to stand.
+    fn place_of(yaml: &str, part: &str) -> (usize, usize) {
+        let mut findings = Findings::new("config.yaml");
+        let root = parse(yaml, &mut findings).unwrap();
+        let Kind::Map(entries) = &root.kind else { panic!() };
+        let Kind::Scalar(scalar) = &entries[0].value.kind else { panic!() };
+        let condition = Condition::new(scalar.text.clone(), scalar.runs.clone());
+        let place = condition.place(scalar.text.find(part).unwrap());
+        (place.line, place.column)
+    }
+
+    #[test]
+    fn every_part_of_a_scalar_has_its_place_in_any_style() {
+        for (yaml, part, place) in [
+            ("when: issue.kee", "kee", (1, 13)),
+            ("when: 'issue.kee'", "kee", (1, 14)),
+            ("when: 'a == \"Ключ\" && ''x'' == kee'", "kee", (1, 32)),
+            (r#"when: "a == \"x\" && kee""#, "kee", (1, 22)),
+            ("when: \"\\u0041\\tkee\"", "kee", (1, 16)),
+            ("when: >-\n  a ==\n    b && kee\n", "kee", (3, 10)),
+            ("when: >-\n  a == b\n  && kee\n", "kee", (3, 6)),
+            ("when: |\n  a ==\n  kee\n", "kee", (3, 3)),
+            ("when: >\n\n  > 1 -kee\n", "kee", (3, 8)),
+            ("when: a ==\n  b && kee", "kee", (2, 8)),
+            ("when: 'a\n  kee'", "kee", (2, 3)),
+        ] {
+            assert_eq!(place_of(yaml, part), place, "{yaml}");
+        }
+    }
+}
