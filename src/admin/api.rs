@@ -1,0 +1,143 @@
+//! `/api/v1`: events and deliveries, newest first; replay of dead letters.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::Router;
+use axum::extract::rejection::{JsonRejection, QueryRejection};
+use axum::extract::{Path, Query, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use http::StatusCode;
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::clock::Clock;
+use crate::delivery::{DeliveryId, EventId};
+use crate::outbox::{self, Filter, Outbox, OutboxError, Replay};
+use crate::telemetry::Metrics;
+
+/// Rows of one page.
+const MOST_ROWS: usize = 1_000;
+const ROWS: usize = 100;
+
+pub struct Api {
+    pub outbox: Arc<dyn Outbox>,
+    pub metrics: Arc<Metrics>,
+    pub clock: Clock,
+    /// How long a replayed delivery may wait, in hours.
+    pub give_up_after_hours: u32,
+}
+
+/// Query of a listing. `before` is the last id of the page before.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Page {
+    before: Option<i64>,
+    limit: Option<usize>,
+    source: Option<String>,
+    kind: Option<String>,
+    issue: Option<String>,
+    channel: Option<String>,
+    event: Option<i64>,
+    state: Option<outbox::State>,
+}
+
+impl Page {
+    fn filter(self) -> Filter {
+        let Self { before, limit, source, kind, issue, channel, event, state } = self;
+        Filter { before, limit: limit.unwrap_or(ROWS).clamp(1, MOST_ROWS), source, kind, issue, channel, event, state }
+    }
+}
+
+pub fn api_router(api: Arc<Api>) -> Router {
+    Router::new()
+        .route("/events", get(events))
+        .route("/events/{id}", get(event))
+        .route("/deliveries", get(deliveries))
+        .route("/deliveries/replay", post(replay_many))
+        .route("/deliveries/{id}", get(delivery))
+        .route("/deliveries/{id}/replay", post(replay_one))
+        .with_state(api)
+}
+
+async fn events(State(api): State<Arc<Api>>, page: Result<Query<Page>, QueryRejection>) -> Response {
+    match page {
+        Ok(Query(page)) => answer(api.outbox.events(page.filter()).await.map(|rows| json!({ "events": rows }))),
+        Err(why) => refusal(StatusCode::BAD_REQUEST, &why.body_text()),
+    }
+}
+
+async fn event(State(api): State<Arc<Api>>, Path(id): Path<i64>) -> Response {
+    match api.outbox.event(EventId(id)).await {
+        Ok(None) => refusal(StatusCode::NOT_FOUND, "there is no such event; it may be past retention_days"),
+        Ok(Some(event)) => {
+            let filter = Filter { event: Some(id), limit: MOST_ROWS, ..Filter::default() };
+            let deliveries = api.outbox.deliveries(filter).await;
+            answer(deliveries.map(|deliveries| json!({ "event": event, "deliveries": deliveries })))
+        }
+        Err(error) => answer(Err(error)),
+    }
+}
+
+async fn deliveries(State(api): State<Arc<Api>>, page: Result<Query<Page>, QueryRejection>) -> Response {
+    match page {
+        Ok(Query(page)) => answer(api.outbox.deliveries(page.filter()).await.map(|rows| json!({ "deliveries": rows }))),
+        Err(why) => refusal(StatusCode::BAD_REQUEST, &why.body_text()),
+    }
+}
+
+async fn delivery(State(api): State<Arc<Api>>, Path(id): Path<i64>) -> Response {
+    match api.outbox.delivery(DeliveryId(id)).await {
+        Ok(None) => refusal(StatusCode::NOT_FOUND, "there is no such delivery; it may be past retention_days"),
+        end => answer(end.map(|row| json!({ "delivery": row }))),
+    }
+}
+
+async fn replay_one(State(api): State<Arc<Api>>, Path(id): Path<i64>) -> Response {
+    api.replay(Replay::One(DeliveryId(id))).await
+}
+
+/// All dead letters of one channel, in batches of 1,000: the answer says how many became due.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Many {
+    channel: String,
+}
+
+async fn replay_many(State(api): State<Arc<Api>>, body: Result<Json<Many>, JsonRejection>) -> Response {
+    match body {
+        Ok(Json(Many { channel })) => api.replay(Replay::Channel(channel)).await,
+        Err(why) => refusal(StatusCode::BAD_REQUEST, &why.body_text()),
+    }
+}
+
+impl Api {
+    async fn replay(&self, which: Replay) -> Response {
+        let now = self.clock.now_ms();
+        let give_up_at = now + i64::from(self.give_up_after_hours) * 3_600_000;
+        let end = self.outbox.replay(which.clone(), now, give_up_at).await;
+        if let Ok(replayed) = &end {
+            tracing::info!(?which, replayed, "dead letters are due again");
+        }
+        answer(end.map(|replayed| json!({ "replayed": replayed })))
+    }
+}
+
+fn answer(end: Result<serde_json::Value, OutboxError>) -> Response {
+    match end {
+        Ok(body) => Json(body).into_response(),
+        Err(error) => {
+            let status = match &error {
+                OutboxError::NoSuchDelivery(_) | OutboxError::UnknownChannel(_) => StatusCode::NOT_FOUND,
+                OutboxError::NotDead { .. } => StatusCode::CONFLICT,
+                _ => StatusCode::SERVICE_UNAVAILABLE,
+            };
+            refusal(status, &error.to_string())
+        }
+    }
+}
+
+fn refusal(status: StatusCode, why: &str) -> Response {
+    (status, Json(json!({ "error": why }))).into_response()
+}

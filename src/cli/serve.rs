@@ -1,0 +1,80 @@
+//! `campanile serve`: the bridge, until it is told to stop.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{End, complain, complain_findings, env, templates};
+use crate::app::{App, Outside};
+use crate::clock::Clock;
+use crate::config::{Loaded, load};
+use crate::finding::Severity;
+use crate::telemetry;
+
+pub fn serve(path: &Path) -> io::Result<End> {
+    let checks = |config: &crate::config::Config| {
+        let mut findings = config.missing_secrets(&env, Severity::Error);
+        // A broken template stops its own messages only, and they go out as the fallback text: a warning here.
+        findings.extend(templates(config).1.into_iter().map(|finding| match finding.file.ends_with(".hbs") {
+            true => crate::finding::Finding { severity: Severity::Warning, ..finding },
+            false => finding,
+        }));
+        findings
+    };
+    let loaded = match load(path, &checks) {
+        Ok(loaded) => loaded,
+        Err(findings) => {
+            complain_findings(&findings, path);
+            return Ok(End::Refused);
+        }
+    };
+    if let Err(why) = telemetry::start_logging(loaded.config.log, env("CAMPANILE_LOG").as_deref()) {
+        complain(&why, Some("CAMPANILE_LOG takes `info`, `debug`, or filters such as `campanile::lane=debug`"));
+        return Ok(End::Refused);
+    }
+    for finding in &loaded.warnings {
+        tracing::warn!(file = finding.file, line = finding.line, hint = finding.hint, "{}", finding.message);
+    }
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(run(loaded))
+}
+
+async fn run(loaded: Loaded) -> io::Result<End> {
+    let (listen, admin) = (loaded.config.server.listen, loaded.config.server.admin);
+    let (Some(public), Some(admin)) = (bind("listen", listen).await, bind("admin", admin).await) else {
+        return Ok(End::Refused);
+    };
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let (templates, _) = templates(&loaded.config);
+    #[expect(clippy::disallowed_methods, reason = "this is the outside")]
+    let random = fastrand::Rng::new();
+    let outside = Outside { clock: Clock::machine(), random, env: &env, public, admin };
+    let app = match App::start(loaded, templates, outside).await {
+        Ok(app) => app,
+        Err(error) => {
+            complain(&error.to_string(), None);
+            return Ok(End::Refused);
+        }
+    };
+    let stop = async {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
+    Ok(if app.run(stop).await { End::Done } else { End::Refused })
+}
+
+async fn bind(key: &str, address: SocketAddr) -> Option<TcpListener> {
+    match TcpListener::bind(address).await {
+        Ok(listener) => Some(listener),
+        Err(error) => {
+            let hint = format!("set another `server.{key}`, or stop what listens there");
+            complain(&format!("server.{key} {address} cannot be bound: {error}"), Some(&hint));
+            None
+        }
+    }
+}

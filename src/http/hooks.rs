@@ -1,0 +1,207 @@
+//! The public listener: `/hooks/<source>`, `/healthz`, `/readyz`.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{ConnectInfo, Path, Request, State};
+use axum::response::Response;
+use axum::routing::{any, get};
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode, header};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde_json::json;
+use tower_http::catch_panic::CatchPanicLayer;
+use tracing::warn;
+
+use super::answer::{last_word, ok, refusal};
+use crate::clock::Clock;
+use crate::lifecycle::Lifecycle;
+use crate::outbox::Outbox;
+use crate::source::{Answer, Call, Intake, Source};
+use crate::telemetry::BySource;
+
+/// Longest body of a call.
+const LONGEST_BODY: usize = 1024 * 1024;
+/// Bodies in memory at once, over all calls.
+const BODIES: usize = 64 * 1024 * 1024;
+/// From the end of a head to the end of its body.
+const BODY: Duration = Duration::from_secs(10);
+/// A store that was not written for so long is not ready.
+const WRITTEN_WITHIN: Duration = Duration::from_secs(5);
+
+/// What `/readyz` asks.
+#[derive(Clone)]
+pub struct Readiness {
+    pub outbox: Arc<dyn Outbox>,
+    pub lifecycle: Lifecycle,
+}
+
+impl Readiness {
+    /// # Errors
+    /// Why a balancer should look elsewhere.
+    pub fn check(&self) -> Result<(), &'static str> {
+        if self.lifecycle.stopping.is_cancelled() {
+            Err("stopping")
+        } else if !*self.outbox.writable().borrow() || self.outbox.since_last_write() > WRITTEN_WITHIN {
+            Err("the store was not written in the last 5 s")
+        } else {
+            Ok(())
+        }
+    }
+}
+
+pub struct Hooks {
+    pub intake: Arc<Intake>,
+    pub readiness: Readiness,
+    pub clock: Clock,
+    /// Whose `X-Forwarded-For` counts.
+    trusts: Box<dyn Fn(IpAddr) -> bool + Send + Sync>,
+    bodies: AtomicUsize,
+}
+
+impl Hooks {
+    pub fn new(
+        intake: Arc<Intake>,
+        readiness: Readiness,
+        clock: Clock,
+        trusts: impl Fn(IpAddr) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        Self { intake, readiness, clock, trusts: Box::new(trusts), bodies: AtomicUsize::new(0) }
+    }
+
+    /// Who called: the nearest address that is no trusted proxy's.
+    fn caller(&self, peer: Option<SocketAddr>, headers: &HeaderMap) -> Option<IpAddr> {
+        let mut caller = peer?.ip().to_canonical();
+        let forwarded = headers.get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok());
+        let hops: Vec<&str> = forwarded.flat_map(|value| value.split(',')).collect();
+        for hop in hops.into_iter().rev() {
+            if !(self.trusts)(caller) {
+                break;
+            }
+            let Ok(address) = hop.trim().parse::<IpAddr>() else { break };
+            caller = address.to_canonical();
+        }
+        Some(caller)
+    }
+}
+
+pub fn public_router(hooks: Arc<Hooks>) -> Router {
+    Router::new()
+        .route("/hooks/{source}", any(hook))
+        .route("/hooks/{source}/{secret}", any(hook_with_secret))
+        .route("/healthz", get(async || "alive\n"))
+        .route("/readyz", get(ready))
+        .fallback(async || refusal(StatusCode::NOT_FOUND, "nothing is here"))
+        .layer(CatchPanicLayer::custom(|_| refusal(StatusCode::INTERNAL_SERVER_ERROR, "a mistake of ours")))
+        .with_state(hooks)
+}
+
+async fn ready(State(hooks): State<Arc<Hooks>>) -> Response {
+    match hooks.readiness.check() {
+        Ok(()) => ok(StatusCode::OK, json!({"ready": true})),
+        Err(why) => ok(StatusCode::SERVICE_UNAVAILABLE, json!({"ready": false, "why": why})),
+    }
+}
+
+async fn hook(State(hooks): State<Arc<Hooks>>, Path(source): Path<String>, request: Request) -> Response {
+    hooks.take(&source, None, request).await
+}
+
+async fn hook_with_secret(
+    State(hooks): State<Arc<Hooks>>,
+    Path((source, secret)): Path<(String, String)>,
+    request: Request,
+) -> Response {
+    hooks.take(&source, Some(&secret), request).await
+}
+
+impl Hooks {
+    async fn take(&self, name: &str, url_secret: Option<&str>, request: Request) -> Response {
+        let started = std::time::Instant::now();
+        let Some(source) = self.intake.sources.get(name) else {
+            return refusal(StatusCode::NOT_FOUND, "no such source");
+        };
+        let response = self.take_from(source, url_secret, request).await;
+        let metrics = &self.intake.metrics;
+        let by = BySource { source: source.name.to_string(), answer: response.status().as_u16() };
+        metrics.calls.get_or_create(&by).inc();
+        metrics.accept_seconds.observe(started.elapsed().as_secs_f64());
+        response
+    }
+
+    async fn take_from(&self, source: &Source, url_secret: Option<&str>, request: Request) -> Response {
+        let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0);
+        let (head, body) = request.into_parts();
+        let in_url = match url_secret {
+            Some(_) if !source.url_secret => return refusal(StatusCode::NOT_FOUND, "no such source"),
+            Some(secret) => source.secrets.admit_text(secret),
+            None => false,
+        };
+        if !(in_url | source.secrets.admit(&head.headers)) {
+            let caller = self.caller(peer, &head.headers).map(|caller| caller.to_string()).unwrap_or_default();
+            warn!(source = %source.name, caller, "a call without the right secret");
+            return last_word(StatusCode::UNAUTHORIZED, "the secret is wrong or missing");
+        }
+        let body = match self.read(&head.headers, body).await {
+            Ok(body) => body,
+            Err(refused) => return refused,
+        };
+        let call = Call {
+            method: &head.method,
+            query: head.uri.query().unwrap_or_default(),
+            headers: &head.headers,
+            body: &body,
+            received_at: self.clock.now(),
+        };
+        match self.intake.take(source, &call).await {
+            Answer::Accepted { event, deliveries } => {
+                ok(StatusCode::ACCEPTED, json!({"event": event, "deliveries": deliveries}))
+            }
+            Answer::Duplicate { event } => ok(StatusCode::OK, json!({"event": event, "duplicate": true})),
+            Answer::Unreadable { why } => refusal(StatusCode::BAD_REQUEST, &why),
+            Answer::NotStored => refusal(StatusCode::INTERNAL_SERVER_ERROR, "not stored; call again"),
+        }
+    }
+
+    /// The whole body, within its length, its time and the memory that all bodies share.
+    async fn read(&self, headers: &HeaderMap, body: Body) -> Result<Bytes, Response> {
+        let too_long = || last_word(StatusCode::PAYLOAD_TOO_LARGE, "a body has at most 1 MiB");
+        let told = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+        if told.is_some_and(|length| length > LONGEST_BODY) {
+            return Err(too_long());
+        }
+        let Some(_room) = Room::take(&self.bodies, told.unwrap_or(LONGEST_BODY)) else {
+            return Err(last_word(StatusCode::INTERNAL_SERVER_ERROR, "too many bodies at once; call again"));
+        };
+        let read = Limited::new(body, LONGEST_BODY).collect();
+        tokio::select! {
+            end = read => match end {
+                Ok(body) => Ok(body.to_bytes()),
+                Err(error) if error.is::<LengthLimitError>() => Err(too_long()),
+                Err(_) => Err(last_word(StatusCode::BAD_REQUEST, "the body broke off")),
+            },
+            () = self.clock.sleep(BODY) => Err(last_word(StatusCode::REQUEST_TIMEOUT, "the body took longer than 10 s")),
+        }
+    }
+}
+
+/// A share of the memory for bodies, given back when dropped.
+struct Room<'a>(&'a AtomicUsize, usize);
+
+impl<'a> Room<'a> {
+    fn take(taken: &'a AtomicUsize, size: usize) -> Option<Self> {
+        let before = taken.fetch_add(size, Ordering::Relaxed);
+        let room = Self(taken, size);
+        (before + size <= BODIES).then_some(room)
+    }
+}
+
+impl Drop for Room<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(self.1, Ordering::Relaxed);
+    }
+}
