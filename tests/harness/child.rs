@@ -1,0 +1,122 @@
+//! The real binary as a process of its own: it can be killed.
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+use super::{Client, Setup, config_text, secrets};
+
+pub const BINARY: &str = env!("CARGO_BIN_EXE_campanile");
+
+/// A `campanile serve` with its folder.
+pub struct Bridge {
+    pub folder: PathBuf,
+    pub public: SocketAddr,
+    pub admin: SocketAddr,
+    child: Option<Child>,
+    env: Vec<(String, String)>,
+}
+
+impl Bridge {
+    /// Writes the configuration; nothing runs yet.
+    pub fn new(folder: &Path, setup: &Setup, slack_url: &str, telegram_url: &str) -> Self {
+        let (public, admin) = (free_port(), free_port());
+        let text = config_text(setup, slack_url, telegram_url, &public.to_string(), &admin.to_string());
+        std::fs::write(folder.join("config.yaml"), text).unwrap();
+        let env = secrets().into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        Self { folder: folder.to_owned(), public, admin, child: None, env }
+    }
+
+    pub fn env(&mut self, name: &str, value: &str) {
+        self.env.retain(|(known, _)| known != name);
+        self.env.push((name.to_owned(), value.to_owned()));
+    }
+
+    pub fn command(&self, command: &str) -> Command {
+        let mut run = Command::new(BINARY);
+        run.arg(command)
+            .arg("--config")
+            .arg(self.folder.join("config.yaml"))
+            .env_clear()
+            .envs(self.env.iter().cloned());
+        run
+    }
+
+    /// Starts it and returns when it is ready.
+    pub async fn start(&mut self) {
+        assert!(self.starts().await, "it ended: {}", self.log());
+    }
+
+    /// Starts it; `false` when it ended before it was ready, as a fail point can make it.
+    pub async fn starts(&mut self) -> bool {
+        let log = std::fs::File::options().append(true).create(true).open(self.log_path()).unwrap();
+        let child = self.command("serve").stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap();
+        self.child = Some(child);
+        let client = Client::default();
+        for _ in 0..2_000 {
+            let ready = client.get(&format!("http://{}/readyz", self.public)).try_body("").await;
+            if ready.is_ok_and(|answer| answer.status == 200) {
+                return true;
+            }
+            if self.child.as_mut().is_some_and(|child| child.try_wait().unwrap().is_some()) {
+                self.child = None;
+                return false;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        panic!("it does not become ready: {}", self.log());
+    }
+
+    pub fn log_path(&self) -> PathBuf {
+        self.folder.join("log")
+    }
+
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.log_path()).unwrap_or_default()
+    }
+
+    pub fn hook_url(&self) -> String {
+        format!("http://{}/hooks/tracker", self.public)
+    }
+
+    /// SIGKILL, at once.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+
+    /// Returns when the process has ended by itself.
+    pub async fn wait_for_its_end(&mut self) {
+        let mut child = self.child.take().expect("it runs");
+        tokio::task::spawn_blocking(move || child.wait().unwrap()).await.unwrap();
+    }
+
+    /// SIGTERM; waits for the end and says how it ended.
+    pub async fn terminate(&mut self) -> std::process::ExitStatus {
+        let mut child = self.child.take().expect("it runs");
+        let pid = rustix::process::Pid::from_child(&child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        tokio::task::spawn_blocking(move || child.wait().unwrap()).await.unwrap()
+    }
+
+    pub fn database(&self) -> rusqlite::Connection {
+        rusqlite::Connection::open(self.folder.join("data/campanile.db")).unwrap()
+    }
+}
+
+impl Drop for Bridge {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Runs a command of the binary to its end.
+pub fn run(arguments: &[&str], env: &[(&str, &str)]) -> Output {
+    Command::new(BINARY).args(arguments).env_clear().envs(env.iter().copied()).output().unwrap()
+}
+
+fn free_port() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}

@@ -1,0 +1,24 @@
+//! One test binary: the real server over a real store, with the simulators over real HTTP. A file per capability.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends by panicking")]
+#![allow(clippy::disallowed_methods, reason = "the tests are the outside that the bans name")]
+
+mod harness;
+
+mod accept;
+mod admin;
+mod architecture;
+mod crash;
+mod delivery;
+mod dependencies;
+mod disk;
+mod faults;
+mod hostile;
+mod outbox;
+mod pace;
+mod readme;
+mod rendering;
+mod replay;
+mod routing;
+mod secrets;
+mod shutdown;

@@ -1,0 +1,45 @@
+//! README keeps its word: its configuration works, its files exist, its metrics are the real ones.
+
+use crate::harness::{Setup, child, issue};
+
+const README: &str = include_str!("../README.md");
+
+#[test]
+fn its_least_configuration_is_accepted() {
+    let yaml = README.split("```yaml\n").nth(1).unwrap().split("```").next().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("bells.yaml");
+    std::fs::write(&path, yaml).unwrap();
+    let output = child::run(&["check", "--config", path.to_str().unwrap()], &[]);
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stdout));
+}
+
+#[test]
+fn the_files_it_names_exist() {
+    let named = README.split('`').filter(|word| word.starts_with("src/") || word.starts_with("tests/"));
+    let mut count = 0;
+    for path in named {
+        let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+        assert!(std::fs::metadata(&file).is_ok(), "{path}");
+        count += 1;
+    }
+    assert!(count > 20, "{count}");
+}
+
+#[tokio::test]
+async fn the_metrics_it_names_exist() {
+    let world = Setup::default().start().await;
+    world.accepted(&issue("TEST-1", "created")).await;
+    world.until_all("delivered").await;
+    let page = world.metrics().await;
+    let table = README.split("\n## Metrics").nth(1).unwrap().split("\n## ").next().unwrap();
+    let made = concat!(include_str!("../src/telemetry.rs"), include_str!("../src/admin/metrics.rs"));
+    for name in table.split('`').filter_map(|word| word.strip_prefix("campanile_")) {
+        let stem = name.split('{').next().unwrap().trim_end_matches("_total");
+        let is_made = |stem| made.contains(&format!("\"{stem}\""));
+        assert!(is_made(stem) || stem.strip_suffix("_seconds").is_some_and(is_made), "{name}");
+    }
+    let families = page.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
+    let untold: Vec<_> = families.filter(|family| !table.contains(family)).collect();
+    assert!(untold.is_empty(), "README does not tell of {untold:?}");
+}

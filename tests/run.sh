@@ -1,0 +1,84 @@
+#!/bin/sh
+# Everything that must hold before a change is taken, with nothing skipped. `tests/run.sh` needs Rust and a C compiler;
+# run as root on a Debian, it installs the compiler itself.
+#
+#   CAMPANILE_TARGET   where to build; by default a cache outside the repository
+#   CAMPANILE_KEEP     non-empty: go on after a failed step and tell all of them at the end
+
+set -u
+cd "$(dirname "$0")/.." || exit 1
+export CARGO_TARGET_DIR="${CAMPANILE_TARGET:-${XDG_CACHE_HOME:-$HOME/.cache}/campanile/target}"
+export CARGO_TERM_COLOR="${CARGO_TERM_COLOR:-auto}" CARGO_INCREMENTAL=0 INSTA_UPDATE=no INSTA_FORCE_PASS=0
+# The tests bring their own configuration; what the shell has must not reach them.
+unset CAMPANILE_LOG RUST_LOG NEXTEST_PROFILE
+
+began=$(date +%s)
+failed=""
+
+step() { # step NAME COMMAND...
+    name=$1
+    shift
+    printf '\n=== %s: %s\n' "$name" "$*"
+    start=$(date +%s)
+    if "$@"; then
+        printf -- '--- %s: passed in %s s\n' "$name" $(($(date +%s) - start))
+    else
+        printf -- '--- %s: FAILED after %s s\n' "$name" $(($(date +%s) - start))
+        failed="$failed $name"
+        [ -n "${CAMPANILE_KEEP:-}" ] || finish
+    fi
+}
+
+finish() {
+    printf '\n=== %s s in all\n' $(($(date +%s) - began))
+    if [ -n "$failed" ]; then
+        echo "FAILED:$failed"
+        exit 1
+    fi
+    echo "everything passed"
+    exit 0
+}
+
+need() { # need COMMAND PACKAGE...
+    command -v "$1" >/dev/null 2>&1 && return
+    command=$1
+    shift
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+        echo "=== installing $* for $command"
+        apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "$@" && return
+    fi
+    echo "$command is missing: install $* and run this again" >&2
+    exit 1
+}
+
+[ -n "$(command -v cargo)" ] || PATH="$HOME/.cargo/bin:$PATH"
+need cc gcc libc6-dev
+command -v cargo >/dev/null 2>&1 || {
+    echo "cargo is missing: install Rust 1.95 or newer from https://rustup.rs and run this again" >&2
+    exit 1
+}
+cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1 || {
+    echo "rustfmt and clippy are missing: rustup component add rustfmt clippy" >&2
+    exit 1
+}
+
+step fetch cargo fetch --locked
+step format cargo fmt --check
+step lints cargo clippy --locked --all-targets -- -D warnings
+step lints-failpoints cargo clippy --locked --all-targets --features failpoints -- -D warnings
+if cargo nextest --version >/dev/null 2>&1; then
+    step tests cargo nextest run --locked --features failpoints --no-fail-fast
+    step doctests cargo test --locked --features failpoints --doc
+else
+    # The same tests; building nextest would take longer than it saves.
+    step tests cargo test --locked --features failpoints --no-fail-fast
+fi
+step documentation env RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
+if cargo deny --version >/dev/null 2>&1; then
+    step dependencies cargo deny --locked check
+else
+    printf '\n=== dependencies: cargo-deny is not installed; licences, bans and duplicates were held by the test\n'
+    printf '    `dependencies`. Not looked up: security advisories (`cargo install cargo-deny --locked` for them)\n'
+fi
+step configuration cargo run --locked --quiet -- check --config config.yaml
+finish
