@@ -1,4 +1,4 @@
-//! A call to a source becomes a verified, deduplicated [`Event`](crate::event::Event).
+//! A call to a source becomes a verified, deduplicated [`Event`].
 //!
 //! Authenticate first, then read: nothing of a body is looked at before its secret has been.
 

@@ -1,8 +1,8 @@
 //! Templates: Handlebars whose result is Markdown whose result is a [`Message`], for both messengers alike.
 //!
-//! The way of a variable's text: escaped to stand-ins ([`stand_in`]), carried through Handlebars and Markdown unread,
-//! turned back in the tree ([`markdown`]). So nothing that an issue's author writes is markup, and nothing is lost.
-//! Loading checks every template ([`scan`], [`check`]); one that fails stays as *broken*, and its messages go out as
+//! The way of a variable's text: escaped to stand-ins (`stand_in`), carried through Handlebars and Markdown unread,
+//! turned back in the tree (`markdown`). So nothing that an issue's author writes is markup, and nothing is lost.
+//! Loading checks every template (`scan`, `check`); one that fails stays as *broken*, and its messages go out as
 //! [`fallback`].
 
 mod check;
