@@ -116,7 +116,7 @@ impl Api {
     async fn replay(&self, which: Replay) -> Response {
         let now = self.clock.now_ms();
         let give_up_at = now + i64::from(self.give_up_after_hours) * 3_600_000;
-        let end = self.outbox.replay(which.clone(), now, give_up_at).await;
+        let end = self.outbox.replay(which.clone(), give_up_at).await;
         if let Ok(replayed) = &end {
             tracing::info!(?which, replayed, "dead letters are due again");
         }

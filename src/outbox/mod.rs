@@ -359,6 +359,8 @@ pub trait Outbox: Send + Sync {
     async fn moves(&self) -> Result<HashMap<i64, i64>, OutboxError>;
 
     /// Whether the last write went through. While it is `false` no lane sends.
+    fn can_write(&self) -> bool;
+    /// Wakes when [`Outbox::can_write`] changes.
     fn writable(&self) -> tokio::sync::watch::Receiver<bool>;
     /// Time since the last commit or probe, on a clock that only moves forward.
     fn since_last_write(&self) -> std::time::Duration;
@@ -371,7 +373,7 @@ pub trait Outbox: Send + Sync {
     async fn deliveries(&self, filter: Filter) -> Result<Vec<DeliveryRow>, OutboxError>;
     async fn delivery(&self, id: DeliveryId) -> Result<Option<DeliveryRow>, OutboxError>;
     /// Makes dead letters due again, with `give_up_at` anew; says how many.
-    async fn replay(&self, which: Replay, at: Millis, give_up_at: Millis) -> Result<usize, OutboxError>;
+    async fn replay(&self, which: Replay, give_up_at: Millis) -> Result<usize, OutboxError>;
     /// Writes what is left and closes the files. Later calls answer [`OutboxError::Closed`].
     async fn close(&self);
 }

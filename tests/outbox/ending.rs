@@ -84,16 +84,16 @@ pub async fn a_replayed_dead_letter_is_due_in_its_old_place<S: Store>() {
     bench.end_all("slack", dead()).await;
     bench.accept(2, &["a"]).await;
     let id = DeliveryId(1);
-    assert_eq!(bench.outbox.replay(Replay::One(id), START, START + 5 * HOUR).await.unwrap(), 1);
+    assert_eq!(bench.outbox.replay(Replay::One(id), START + 5 * HOUR).await.unwrap(), 1);
     bench.reopen().await;
     let heads = bench.head("slack").await.1;
     assert_eq!(keys(&heads), ["TEST-1", "TEST-2"]);
     assert_eq!((heads[0].give_up_at, &heads[0].reason), (START + 5 * HOUR, &None));
-    let again = bench.outbox.replay(Replay::One(id), START, START + HOUR).await;
+    let again = bench.outbox.replay(Replay::One(id), START + HOUR).await;
     assert!(matches!(again, Err(OutboxError::NotDead { state: State::Pending, .. })), "{again:?}");
-    let unknown = bench.outbox.replay(Replay::One(DeliveryId(77)), START, START + HOUR).await;
+    let unknown = bench.outbox.replay(Replay::One(DeliveryId(77)), START + HOUR).await;
     assert!(matches!(unknown, Err(OutboxError::NoSuchDelivery(DeliveryId(77)))));
-    let unknown = bench.outbox.replay(Replay::Channel("nowhere".into()), START, START + HOUR).await;
+    let unknown = bench.outbox.replay(Replay::Channel("nowhere".into()), START + HOUR).await;
     assert!(matches!(unknown, Err(OutboxError::UnknownChannel(_))));
 }
 
@@ -108,7 +108,7 @@ pub async fn a_replay_keeps_the_parts_only_where_one_was_placed<S: Store>() {
         let settlement = Settlement { parts, ..settlement(due.id, START, dead()) };
         bench.outbox.settle(&lease, settlement).await.unwrap();
     }
-    assert_eq!(bench.outbox.replay(Replay::Channel("a".into()), START, START + HOUR).await.unwrap(), 2);
+    assert_eq!(bench.outbox.replay(Replay::Channel("a".into()), START + HOUR).await.unwrap(), 2);
     let heads = bench.outbox.heads(&lease, 9).await.unwrap();
     assert_eq!(heads.iter().map(|due| due.parts.is_some()).collect::<Vec<_>>(), [true, false]);
 }
@@ -125,7 +125,7 @@ pub async fn a_replay_goes_where_the_channel_leads_now<S: Store>() {
     }
     bench.places = vec![place("a", "telegram:9"), place("b", "slack:C2"), place("t", "telegram:1")];
     bench.reopen().await;
-    assert_eq!(bench.outbox.replay(Replay::Channel("a".into()), START, START + HOUR).await.unwrap(), 1);
+    assert_eq!(bench.outbox.replay(Replay::Channel("a".into()), START + HOUR).await.unwrap(), 1);
     assert_eq!(keys(&bench.head("telegram").await.1), ["TEST-1"]);
     assert_eq!(bench.states().await, [State::Pending, State::Dead], "of that channel alone");
 }

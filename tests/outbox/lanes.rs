@@ -85,7 +85,7 @@ pub async fn work_is_announced<S: Store>() {
     let (lease, heads) = bench.head("slack").await;
     bench.settle(&lease, heads[0].id, dead()).await.unwrap();
     outbox.release(lease, Until::Now);
-    outbox.replay(Replay::One(heads[0].id), START, START + HOUR).await.unwrap();
+    outbox.replay(Replay::One(heads[0].id), START + HOUR).await.unwrap();
     outbox.work("slack").await;
     let (lease, _) = bench.head("slack").await;
     outbox.release(lease, Until::Paced(START + 500));

@@ -107,7 +107,7 @@ pub async fn both_ledgers_balance_after_every_change<S: Store>() {
         ..Ledger::default()
     };
     assert_eq!(bench.ledger().await, expected);
-    bench.outbox.replay(Replay::Channel("t".into()), START, START + HOUR).await.unwrap();
+    bench.outbox.replay(Replay::Channel("t".into()), START + HOUR).await.unwrap();
     bench.reopen().await;
     assert_eq!(bench.ledger().await, Ledger { pending: 2, dead: 0, ..expected });
 }

@@ -1,6 +1,6 @@
 //! The outbox on SQLite: one process, one file, one writing thread, two reading ones.
 //!
-//! What one delivery costs here is told in README, "How it works". The file lock, not SQLite's, keeps a second process
+//! What one delivery costs here is told in README, "Figures". The file lock, not SQLite's, keeps a second process
 //! out: leases live in memory and two schedulers over one file would both send.
 
 mod group;
@@ -227,6 +227,10 @@ impl Outbox for Sqlite {
         self.listings_reader.read(|db| Ok(statements::moved_chats(db)?.into_iter().collect())).await
     }
 
+    fn can_write(&self) -> bool {
+        *self.shared.writable.borrow()
+    }
+
     fn writable(&self) -> watch::Receiver<bool> {
         self.shared.writable.subscribe()
     }
@@ -273,7 +277,7 @@ impl Outbox for Sqlite {
             .await
     }
 
-    async fn replay(&self, which: Replay, _at: Millis, give_up_at: Millis) -> Result<usize, OutboxError> {
+    async fn replay(&self, which: Replay, give_up_at: Millis) -> Result<usize, OutboxError> {
         match self.change(Change::Replay { which, give_up_at }).await? {
             Answer::Count(revived) => Ok(revived),
             Answer::Accepted(_) | Answer::Done => Ok(0),
