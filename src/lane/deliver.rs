@@ -9,7 +9,7 @@ use tower::ServiceExt;
 use tracing::{info, warn};
 
 use super::{Channel, Runner, SETTLE_AGAIN};
-use crate::delivery::{Advice, OnUnclear, Outcome, Receipt, Scope, SendError};
+use crate::delivery::{Advice, Messenger, OnUnclear, Outcome, Receipt, Scope, SendError};
 use crate::message::delayed;
 use crate::messenger::Content;
 use crate::messenger::sender::{Call, Target};
@@ -107,7 +107,7 @@ impl Runner {
             let outbox = self.works.outbox.clone();
             let held = lease.clone();
             // Asked before each try: a quick retry must not send either what could not be settled.
-            let held = Arc::new(move || outbox.holds(&held) && *outbox.writable().borrow());
+            let held = Arc::new(move || outbox.holds(&held) && outbox.can_write());
             let target = self.target(&way.channel.target);
             let end = match Call::new(held, &target, content, way.due.id, number as u32) {
                 Ok(call) => self.sender.clone().oneshot(call).await,
@@ -167,7 +167,7 @@ impl Runner {
     /// its end could not be settled.
     fn another_place(&self, channel: &Channel) -> Option<Then> {
         let now = self.works.clock.now_ms();
-        if !*self.works.outbox.writable().borrow() {
+        if !self.works.outbox.can_write() {
             return Some(Then::Release(Until::Now));
         }
         if self.works.outbox.account_hold(&self.account).is_some_and(|hold| hold.until > now) {
@@ -247,10 +247,12 @@ impl Runner {
                         (Some(Hold { until, reason, needs_a_person: true }), Until::Now)
                     }
                     Scope::Account => {
-                        if let Some(until) = self.next_probe() {
+                        let (until, is_new) = self.next_probe();
+                        if is_new {
                             self.hold_account(Hold { until, reason, needs_a_person: true }).await;
                         }
-                        (None, Until::Now)
+                        // The lane waits by itself too: should the account's hold be gone, nothing is sent in circles.
+                        (None, Until::BackedOff(until))
                     }
                 }
             }
@@ -267,8 +269,12 @@ impl Runner {
         }
     }
 
-    /// Telegram speaks of a chat first; when a second chat hears the same soon after, the bot is meant.
+    /// Telegram speaks of a chat first; when a second chat hears the same soon after, the bot is meant. Slack says whom
+    /// it means.
     fn whom_it_means(&self, lease: &Lease, scope: Scope) -> Scope {
+        if self.messenger != Messenger::Telegram {
+            return scope;
+        }
         let now = self.works.clock.now_ms();
         let mut last = self.last_paced.lock().unwrap_or_else(PoisonError::into_inner);
         let before = last.replace((lease.lane, now));
@@ -280,17 +286,22 @@ impl Runner {
         }
     }
 
-    /// When the account's next probe may go. `None`: it is set already. Calls that were on their way together are one
+    /// When the account's next probe may go, and whether that is news. Calls that were on their way together are one
     /// failure of the account, not many.
-    fn next_probe(&self) -> Option<Millis> {
+    fn next_probe(&self) -> (Millis, bool) {
         let mut next = self.next_probe_at.lock().unwrap_or_else(PoisonError::into_inner);
-        (*next <= self.works.clock.now_ms()).then(|| {
+        let is_new = *next <= self.works.clock.now_ms();
+        if is_new {
             *next = self.later(self.account_in_trouble.probe_in(()));
-            *next
-        })
+        }
+        (*next, is_new)
     }
 
     async fn hold_account(&self, hold: Hold) {
+        // A pause must not shorten what waits for a person.
+        if self.works.outbox.account_hold(&self.account).is_some_and(|held| held.until > hold.until) {
+            return;
+        }
         if hold.needs_a_person {
             warn!(account = %self.account, reason = hold.reason, "the account is held until somebody mends this; one message probes now and then");
         } else {

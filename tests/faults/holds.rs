@@ -208,3 +208,17 @@ async fn a_telegram_group_is_followed_to_its_new_id() {
     assert_eq!(asked, [TELEGRAM, &new, &new, &new], "the old id is asked once");
     assert!(world.slack.posted(SLACK).is_empty());
 }
+
+#[tokio::test]
+async fn two_slack_channels_that_migrate_hold_no_third() {
+    let world = slack_channels(3).start().await;
+    for n in 0..2 {
+        world.slack.fault(Fault::error("external_channel_migrating").once().on(slack(n)));
+        world.accepted(&numbered_to(n, n)).await;
+    }
+    world.settled(|rows| rows.iter().all(|row| row["attempts"] == 1)).await;
+    world.accepted(&numbered_to(2, 2)).await;
+    world.slack_seen(|record| record.posted(&slack(2)).count() == 1).await; // the clock stands
+    assert_eq!(world.figure(r#"campanile_account_held{account="slack"}"#).await, 0.0);
+    world.until_all("delivered").await;
+}
