@@ -241,3 +241,30 @@ async fn more_than_max_pending_is_not_taken() {
     world.until_all("delivered").await;
     assert_eq!(world.trigger(&numbered(1)).await.status, 202, "it is not remembered as taken");
 }
+
+#[tokio::test]
+async fn sixty_four_mebibytes_of_bodies_fit_and_one_more_is_told_to_come_again() {
+    let world = Setup::default().only_slack().start().await;
+    let address = world.public_url("").trim_start_matches("http://").to_owned();
+    let mut waiting = Vec::new();
+    for _ in 0..64 {
+        let mut call = TcpStream::connect(&address).await.unwrap();
+        let head = "POST /hooks/tracker HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\n";
+        call.write_all(format!("{head}authorization: {HOOK_SECRET}\r\ncontent-length: 1048576\r\n\r\n").as_bytes())
+            .await
+            .unwrap();
+        let mut go_on = [0; 12];
+        call.read_exact(&mut go_on).await.unwrap(); // its body is being read, so its room is taken
+        assert_eq!(&go_on, b"HTTP/1.1 100");
+        waiting.push(call);
+    }
+    assert_eq!(world.trigger(&issue("TEST-1", "created")).await.status, 500);
+    drop(waiting);
+    for _ in 0..2_000 {
+        if world.trigger(&issue("TEST-1", "created")).await.status == 202 {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
+    panic!("the room was never given back");
+}

@@ -46,7 +46,7 @@ impl Readiness {
     pub fn check(&self) -> Result<(), &'static str> {
         if self.lifecycle.stopping.is_cancelled() {
             Err("stopping")
-        } else if !*self.outbox.writable().borrow() || self.outbox.since_last_write() > WRITTEN_WITHIN {
+        } else if !self.outbox.can_write() || self.outbox.since_last_write() > WRITTEN_WITHIN {
             Err("the store was not written in the last 5 s")
         } else {
             Ok(())
@@ -146,8 +146,9 @@ impl Hooks {
             warn!(source = %source.name, caller, "a call without the right secret");
             return last_word(StatusCode::UNAUTHORIZED, "the secret is wrong or missing");
         }
-        let body = match self.read(&head.headers, body).await {
-            Ok(body) => body,
+        // The room is held as long as the body: until it is stored.
+        let (body, _room) = match self.read(&head.headers, body).await {
+            Ok(read) => read,
             Err(refused) => return refused,
         };
         let call = Call {
@@ -168,19 +169,19 @@ impl Hooks {
     }
 
     /// The whole body, within its length, its time and the memory that all bodies share.
-    async fn read(&self, headers: &HeaderMap, body: Body) -> Result<Bytes, Response> {
+    async fn read(&self, headers: &HeaderMap, body: Body) -> Result<(Bytes, Room<'_>), Response> {
         let too_long = || last_word(StatusCode::PAYLOAD_TOO_LARGE, "a body has at most 1 MiB");
         let told = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
         if told.is_some_and(|length| length > LONGEST_BODY) {
             return Err(too_long());
         }
-        let Some(_room) = Room::take(&self.bodies, told.unwrap_or(LONGEST_BODY)) else {
+        let Some(room) = Room::take(&self.bodies, told.unwrap_or(LONGEST_BODY)) else {
             return Err(last_word(StatusCode::INTERNAL_SERVER_ERROR, "too many bodies at once; call again"));
         };
         let read = Limited::new(body, LONGEST_BODY).collect();
         tokio::select! {
             end = read => match end {
-                Ok(body) => Ok(body.to_bytes()),
+                Ok(body) => Ok((body.to_bytes(), room)),
                 Err(error) if error.is::<LengthLimitError>() => Err(too_long()),
                 Err(_) => Err(last_word(StatusCode::BAD_REQUEST, "the body broke off")),
             },
