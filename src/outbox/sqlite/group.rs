@@ -170,7 +170,11 @@ impl Group<'_> {
         let tried = settlement.attempt.is_some() || settlement.to == Next::Delivered;
         let reason = reason.or_else(|| settlement.attempt.as_ref().map(|attempt| attempt.detail.as_str()));
         let reason = if state == State::Delivered { None } else { reason };
-        let channel = statements::settle(
+        // Asked before, not by `returning`: that would make a table of its own for each row.
+        let Some(channel) = statements::channel_of_pending(self.db, settlement.delivery)? else {
+            return Err(OutboxError::NoSuchDelivery(settlement.delivery).into());
+        };
+        statements::settle(
             self.db,
             &Settled {
                 id: settlement.delivery,
@@ -182,10 +186,7 @@ impl Group<'_> {
                 tried,
             },
         )?;
-        let Some(channel) = channel else {
-            return Err(OutboxError::NoSuchDelivery(settlement.delivery).into());
-        };
-        self.statements += 1;
+        self.statements += 2;
         if let Some(attempt) = &settlement.attempt {
             self.statements += 1;
             statements::insert_attempt(self.db, settlement.delivery, attempt)?;

@@ -328,14 +328,20 @@ pub struct Settled<'a> {
     pub tried: bool,
 }
 
-/// Gives the delivery's channel; `None`: there is no such pending delivery.
-pub fn settle(db: &Connection, settled: &Settled<'_>) -> Result<Option<i64>> {
-    db.prepare_cached(
-        "update deliveries set state = ?2, settled_at = ?3, unclear = unclear or ?4, reason = ?5,
-             parts = coalesce(?6, parts), attempts = attempts + ?7 where id = ?1 and state = 0 returning channel",
-    )?
-    .query_row(
-        params![
+/// A pending delivery's channel.
+pub fn channel_of_pending(db: &Connection, id: DeliveryId) -> Result<Option<i64>> {
+    db.prepare_cached("select channel from deliveries where id = ?1 and state = 0")?
+        .query_row(params![id.0], |row| row.get(0))
+        .optional()
+}
+
+pub fn settle(db: &Connection, settled: &Settled<'_>) -> Result<()> {
+    one_row(
+        db.prepare_cached(
+            "update deliveries set state = ?2, settled_at = ?3, unclear = unclear or ?4, reason = ?5,
+                 parts = coalesce(?6, parts), attempts = attempts + ?7 where id = ?1 and state = 0",
+        )?
+        .execute(params![
             settled.id.0,
             settled.state,
             settled.settled_at,
@@ -343,10 +349,8 @@ pub fn settle(db: &Connection, settled: &Settled<'_>) -> Result<Option<i64>> {
             settled.reason,
             settled.parts.map(Json),
             settled.tried,
-        ],
-        |row| row.get(0),
+        ])?,
     )
-    .optional()
 }
 
 pub fn insert_attempt(db: &Connection, delivery: DeliveryId, attempt: &Attempt) -> Result<()> {
