@@ -5,7 +5,7 @@ use std::sync::PoisonError;
 use rusqlite::Connection;
 
 use super::Channels;
-use super::statements::{self, NewDelivery, Settled};
+use super::statements::{self, NewDelivery, PendingInLane, Segment, Settled};
 use super::writer::Writer;
 use crate::delivery::{DeliveryId, EventId};
 use crate::outbox::{
@@ -31,11 +31,11 @@ pub enum Change {
 
 /// What a committed change does outside the database.
 pub enum Effect {
-    Accepted(Accepted, Vec<(LaneId, i64)>),
+    Accepted(Accepted, Vec<PendingInLane>),
     Settled { lane: LaneId, channel: i64, ended: bool, hold: Option<Option<Hold>> },
     Placed(Channels),
     AccountHeld(String, Option<Hold>),
-    Revived(Vec<(LaneId, i64)>),
+    Revived(Vec<PendingInLane>),
     Expired { rows: usize, cursor: i64 },
     None,
 }
@@ -91,10 +91,10 @@ impl Group<'_> {
     }
 
     fn accept(&mut self, arrival: &Arrival) -> Result<Effect, Refusal> {
-        let pending = self.writer.pending + self.ledger.pending;
+        let waiting = self.writer.pending + self.ledger.pending;
         let most = self.writer.shared.options.max_pending;
-        if pending + arrival.planned.len() as i64 > most {
-            return Err(OutboxError::TooManyPending { pending, most }.into());
+        if waiting + arrival.planned.len() as i64 > most {
+            return Err(OutboxError::TooManyPending { pending: waiting, most }.into());
         }
         let mut ways = Vec::with_capacity(arrival.planned.len());
         for planned in &arrival.planned {
@@ -114,15 +114,22 @@ impl Group<'_> {
         }
         self.last_event = event;
         statements::insert_event(self.db, event, arrival, (!ways.is_empty()).then_some(first_delivery))?;
-        for (planned, (channel, lane)) in arrival.planned.iter().zip(&ways) {
+        let mut pending = Vec::with_capacity(ways.len());
+        for (planned, (channel, lane)) in arrival.planned.iter().zip(ways) {
             self.last_delivery += 1;
+            pending.push(PendingInLane {
+                lane: LaneId(lane),
+                channel,
+                count: 1,
+                first: Segment::of(self.last_delivery),
+            });
             statements::insert_delivery(
                 self.db,
                 &NewDelivery {
                     id: self.last_delivery,
                     event,
-                    lane: *lane,
-                    channel: *channel,
+                    lane,
+                    channel,
                     planned_at: arrival.received_at,
                     give_up_at: planned.give_up_at,
                     route: &planned.route,
@@ -130,14 +137,14 @@ impl Group<'_> {
                 },
             )?;
         }
-        let deliveries = ways.len();
+        let deliveries = pending.len();
         self.statements += 1 + deliveries as u64;
         self.ledger.received += 1;
         self.ledger.routed += 1;
         self.ledger.planned += deliveries as i64;
         self.ledger.pending += deliveries as i64;
         let accepted = Accepted::New { event: EventId(event), deliveries };
-        Ok(Effect::Accepted(accepted, ways.into_iter().map(|(channel, lane)| (LaneId(lane), channel)).collect()))
+        Ok(Effect::Accepted(accepted, pending))
     }
 
     fn set_aside(&mut self, aside: &Aside) -> Result<Effect, Refusal> {
@@ -260,7 +267,7 @@ impl Group<'_> {
             let Some((.., lane)) = ways.iter().find(|(known, ..)| *known == channel) else { continue };
             statements::revive(self.db, id, *lane, give_up_at)?;
             self.statements += 2;
-            revived.push((LaneId(*lane), channel));
+            revived.push(PendingInLane { lane: LaneId(*lane), channel, count: 1, first: Segment::of(id.0) });
         }
         self.ledger.dead -= revived.len() as i64;
         self.ledger.pending += revived.len() as i64;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use tokio::sync::Notify;
 
+use super::statements::{PendingInLane, Segment};
 use crate::outbox::{Hold, LaneId, Lease, Millis, Until};
 
 #[derive(Default)]
@@ -13,6 +14,8 @@ pub struct Lanes {
     accounts: HashMap<Arc<str>, Account>,
     lanes: HashMap<LaneId, Lane>,
     pending_of_channel: HashMap<i64, i64>,
+    /// Nothing is pending after.
+    last: Segment,
     next_lease: u64,
     /// Deliveries that ended since the start.
     ended: u64,
@@ -31,6 +34,8 @@ struct Account {
 struct Lane {
     account: Arc<str>,
     pending: i64,
+    /// Nothing is pending before.
+    first: Segment,
     hold: Option<Hold>,
     delay: Until,
     line: Line,
@@ -79,27 +84,49 @@ impl Lanes {
                 self.line_up(id);
             }
             None => {
-                let lane = Lane { account, pending: 0, hold, delay: Until::Now, line: Line::Out, served: 0 };
+                let lane =
+                    Lane { account, pending: 0, first: self.last, hold, delay: Until::Now, line: Line::Out, served: 0 };
                 self.lanes.insert(id, lane);
             }
         }
     }
 
-    /// Counts deliveries in (or out of) a lane and lines it up.
-    pub fn add_pending(&mut self, id: LaneId, channel: i64, more: i64) {
-        *self.pending_of_channel.entry(channel).or_default() += more;
+    /// Counts deliveries in and lines the lane up.
+    pub fn add_pending(&mut self, new: &PendingInLane) {
+        *self.pending_of_channel.entry(new.channel).or_default() += new.count;
+        if let Some(lane) = self.lanes.get_mut(&new.lane) {
+            lane.first = if lane.pending == 0 { new.first } else { lane.first.min(new.first) };
+            lane.pending += new.count;
+            self.last = self.last.max(new.first);
+            self.line_up(new.lane);
+        }
+    }
+
+    /// Counts a delivery out.
+    pub fn take_pending(&mut self, id: LaneId, channel: i64) {
+        *self.pending_of_channel.entry(channel).or_default() -= 1;
         if let Some(lane) = self.lanes.get_mut(&id) {
-            lane.pending += more;
-            if more < 0 {
-                self.ended += 1;
-                lane.served = self.ended;
-            }
-            self.line_up(id);
+            lane.pending -= 1;
+            self.ended += 1;
+            lane.served = self.ended;
+        }
+    }
+
+    /// Where a lane's pending deliveries are.
+    pub fn span(&self, id: LaneId) -> (Segment, Segment) {
+        (self.lanes.get(&id).map_or(self.last, |lane| lane.first), self.last)
+    }
+
+    /// Nothing was found before `first`; what became pending there meanwhile has set it back.
+    pub fn begins_later(&mut self, id: LaneId, was: Segment, first: Segment) {
+        if let Some(lane) = self.lanes.get_mut(&id).filter(|lane| lane.first == was) {
+            lane.first = first;
         }
     }
 
     /// Sets every count to what the table holds and lines up the lanes anew. Leases stay.
-    pub fn count_anew(&mut self, pending: &[(LaneId, i64, i64)]) {
+    pub fn count_anew(&mut self, pending: &[PendingInLane], last: Segment) {
+        self.last = self.last.max(last);
         self.pending_of_channel.clear();
         let ids: Vec<LaneId> = self.lanes.keys().copied().collect();
         for id in &ids {
@@ -108,8 +135,8 @@ impl Lanes {
                 lane.pending = 0;
             }
         }
-        for (id, channel, count) in pending {
-            self.add_pending(*id, *channel, *count);
+        for new in pending {
+            self.add_pending(new);
         }
     }
 
@@ -120,8 +147,8 @@ impl Lanes {
             .map(|(channel, pending)| (*channel, *pending))
     }
 
-    pub fn lanes_with_pending(&self) -> Vec<LaneId> {
-        self.lanes.iter().filter(|(_, lane)| lane.pending > 0).map(|(id, _)| *id).collect()
+    pub fn lanes_with_pending(&self) -> impl Iterator<Item = LaneId> {
+        self.lanes.iter().filter(|(_, lane)| lane.pending > 0).map(|(id, _)| *id)
     }
 
     pub fn held_by_account(&self, now: Millis) -> HashMap<String, u64> {

@@ -29,6 +29,7 @@ use crate::clock::Clock;
 use crate::delivery::{DeliveryId, EventId};
 use group::Change;
 use lanes::Lanes;
+use statements::Segment;
 use writer::{Answer, Request, Writer};
 
 /// "Camp" in ASCII, in the file's header: tells our files from other programs'.
@@ -187,7 +188,11 @@ impl Outbox for Sqlite {
 
     async fn heads(&self, lease: &Lease, most: usize) -> Result<Vec<Due>, OutboxError> {
         let lane = lease.lane;
-        self.lanes_reader.read(move |db| statements::heads(db, lane, most)).await
+        let (first, last) = self.lanes().span(lane);
+        let heads = self.lanes_reader.read(move |db| statements::heads(db, lane, first, last, most)).await?;
+        let begins = heads.first().map_or(last, |due| Segment::of(due.id.0));
+        self.lanes().begins_later(lane, first, begins);
+        Ok(heads)
     }
 
     async fn settle(&self, lease: &Lease, settlement: Settlement) -> Result<(), OutboxError> {
@@ -340,12 +345,13 @@ impl Shared {
     fn read_lanes(&self, db: &Connection, now: Millis) -> rusqlite::Result<()> {
         let rows = statements::lanes(db)?;
         let pending = statements::pending_by_lane(db)?;
+        let last = Segment::of(statements::last_ids(db)?.1);
         let names = statements::channels(db)?.into_iter().map(|(id, name, _)| (id, name)).collect();
         let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
         for row in rows {
             lanes.add_lane(row.id, &row.account, row.hold.map(|hold| hold.at_start(now)));
         }
-        lanes.count_anew(&pending);
+        lanes.count_anew(&pending, last);
         *self.channels.lock().unwrap_or_else(PoisonError::into_inner) = names;
         Ok(())
     }
@@ -356,7 +362,8 @@ impl Shared {
         let (pending, busy, lanes_held, accounts_held) = {
             let lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
             let pending: Vec<_> = lanes.channels_with_pending().collect();
-            (pending, lanes.lanes_with_pending(), lanes.held_by_account(now), lanes.accounts_held())
+            let busy: Vec<_> = lanes.lanes_with_pending().map(|lane| (lane, lanes.span(lane))).collect();
+            (pending, busy, lanes.held_by_account(now), lanes.accounts_held())
         };
         let mut channels: HashMap<String, ChannelGauge> =
             names.values().map(|name| (name.clone(), ChannelGauge::default())).collect();
@@ -365,8 +372,8 @@ impl Shared {
                 gauge.pending = pending.max(0) as u64;
             }
         }
-        for lane in busy {
-            let Some((channel, planned_at)) = statements::oldest_of_lane(db, lane)? else { continue };
+        for (lane, (first, last)) in busy {
+            let Some((channel, planned_at)) = statements::oldest_of_lane(db, lane, first, last)? else { continue };
             if let Some(gauge) = names.get(&channel).and_then(|name| channels.get_mut(name)) {
                 gauge.oldest = Some(gauge.oldest.map_or(planned_at, |oldest| oldest.min(planned_at)));
             }

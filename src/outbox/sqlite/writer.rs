@@ -179,14 +179,14 @@ impl Writer {
         let mut lanes = self.shared.lanes.lock().unwrap_or_else(PoisonError::into_inner);
         match effect {
             Effect::Accepted(accepted, planned) => {
-                for (lane, channel) in planned {
-                    lanes.add_pending(lane, channel, 1);
+                for new in &planned {
+                    lanes.add_pending(new);
                 }
                 Answer::Accepted(accepted)
             }
             Effect::Settled { lane, channel, ended, hold } => {
                 if ended {
-                    lanes.add_pending(lane, channel, -1);
+                    lanes.take_pending(lane, channel);
                 }
                 if let Some(hold) = hold {
                     lanes.hold_lane(lane, hold);
@@ -204,8 +204,8 @@ impl Writer {
                 Answer::Done
             }
             Effect::Revived(revived) => {
-                for (lane, channel) in &revived {
-                    lanes.add_pending(*lane, *channel, 1);
+                for again in &revived {
+                    lanes.add_pending(again);
                 }
                 Answer::Count(revived.len())
             }

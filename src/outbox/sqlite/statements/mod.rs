@@ -2,6 +2,7 @@
 
 mod listings;
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ValueRef};
@@ -197,7 +198,8 @@ pub fn insert_channel(db: &Connection, name: &str, lane: i64) -> Result<i64> {
 pub fn lead_channel(db: &Connection, channel: i64, from: i64, to: i64) -> Result<()> {
     one_row(db.execute("update channels set lane = ?2 where id = ?1", params![channel, to])?)?;
     db.execute(
-        "update deliveries set lane = ?3 where lane = ?2 and channel = ?1 and state = 0",
+        "update deliveries set lane = ?3 where id in
+             (select id from deliveries indexed by pending where state = 0 and lane = ?2 and channel = ?1)",
         params![channel, from, to],
     )?;
     Ok(())
@@ -216,23 +218,19 @@ pub fn lanes(db: &Connection) -> Result<Vec<LaneRow>> {
     rows.collect()
 }
 
-/// Lane, channel, how many. Walks the index in its own order: a `group by` would sort a million rows in memory.
-pub fn pending_by_lane(db: &Connection) -> Result<Vec<(LaneId, i64, i64)>> {
-    let mut select = db.prepare("select lane, channel from deliveries where state = 0 order by lane, id")?;
+/// What is pending, by lane and channel, in one walk over the index.
+pub fn pending_by_lane(db: &Connection) -> Result<Vec<PendingInLane>> {
+    let mut select =
+        db.prepare("select id, lane, channel from deliveries indexed by pending where state = 0 order by id >> 10")?;
     let mut rows = select.query([])?;
-    let mut counts: Vec<(LaneId, i64, i64)> = Vec::new();
-    let mut lane_begins = 0;
+    let mut found: HashMap<(i64, i64), PendingInLane> = HashMap::new();
     while let Some(row) = rows.next()? {
-        let (lane, channel) = (LaneId(row.get(0)?), row.get(1)?);
-        if counts.last().is_some_and(|(last, ..)| *last != lane) {
-            lane_begins = counts.len();
-        }
-        match counts[lane_begins..].iter_mut().find(|(_, known, _)| *known == channel) {
-            Some((.., count)) => *count += 1,
-            None => counts.push((lane, channel, 1)),
-        }
+        let (lane, channel) = (row.get(1)?, row.get(2)?);
+        let first = Segment::of(row.get(0)?);
+        let new = || PendingInLane { lane: LaneId(lane), channel, count: 0, first };
+        found.entry((lane, channel)).or_insert_with(new).count += 1;
     }
-    Ok(counts)
+    Ok(found.into_values().collect())
 }
 
 pub fn accounts(db: &Connection) -> Result<Vec<(String, Option<Hold>)>> {
@@ -284,36 +282,80 @@ pub fn moved_chats(db: &Connection) -> Result<Vec<(i64, i64)>> {
 
 // --- lanes --------------------------------------------------------------------------------------------------------
 
-pub fn heads(db: &Connection, lane: LaneId, most: usize) -> Result<Vec<Due>> {
+/// 1,024 neighbouring ids of deliveries: the unit by which the index `pending` is searched.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Ord, PartialOrd)]
+pub struct Segment(i64);
+
+impl Segment {
+    pub fn of(delivery: i64) -> Self {
+        Self(delivery >> 10)
+    }
+
+    fn to(self, last: Self) -> impl Iterator<Item = i64> {
+        self.0..=last.0
+    }
+}
+
+/// What is pending of one channel in one lane.
+pub struct PendingInLane {
+    pub lane: LaneId,
+    pub channel: i64,
+    pub count: i64,
+    /// Nothing of it is pending before.
+    pub first: Segment,
+}
+
+/// The lane's lowest pending deliveries, at most `most`, of the segments `from` to `last`.
+pub fn heads(db: &Connection, lane: LaneId, from: Segment, last: Segment, most: usize) -> Result<Vec<Due>> {
     let mut select = db.prepare_cached(
         "select d.id, d.event, c.name, d.route, d.template, e.document, d.planned_at, d.give_up_at, d.attempts,
                 d.unclear, d.parts, d.reason
-         from deliveries d join events e on e.id = d.event join channels c on c.id = d.channel
-         where d.lane = ?1 and d.state = 0 order by d.id limit ?2",
+         from deliveries d indexed by pending join events e on e.id = d.event join channels c on c.id = d.channel
+         where d.id >> 10 = ?1 and d.lane = ?2 and d.state = 0 order by d.id limit ?3",
     )?;
-    let rows = select.query_map(params![lane.0, most as i64], |row| {
-        Ok(Due {
-            id: DeliveryId(row.get(0)?),
-            event: EventId(row.get(1)?),
-            channel: row.get::<_, Parsed<ChannelName>>(2)?.0,
-            route: row.get(3)?,
-            template: row.get(4)?,
-            document: row.get(5)?,
-            planned_at: row.get(6)?,
-            give_up_at: row.get(7)?,
-            attempts: row.get(8)?,
-            unclear: row.get(9)?,
-            parts: row.get::<_, Option<Json<Vec<Part>>>>(10)?.map(|json| json.0),
-            reason: row.get(11)?,
-        })
-    })?;
-    rows.collect()
+    let mut heads = Vec::new();
+    for segment in from.to(last) {
+        let left = most - heads.len();
+        if left == 0 {
+            break;
+        }
+        for due in select.query_map(params![segment, lane.0, left as i64], due)? {
+            heads.push(due?);
+        }
+    }
+    Ok(heads)
 }
 
-pub fn oldest_of_lane(db: &Connection, lane: LaneId) -> Result<Option<(i64, Millis)>> {
-    db.prepare_cached("select channel, planned_at from deliveries where lane = ?1 and state = 0 order by id limit 1")?
-        .query_row(params![lane.0], |row| Ok((row.get(0)?, row.get(1)?)))
-        .optional()
+fn due(row: &Row<'_>) -> Result<Due> {
+    Ok(Due {
+        id: DeliveryId(row.get(0)?),
+        event: EventId(row.get(1)?),
+        channel: row.get::<_, Parsed<ChannelName>>(2)?.0,
+        route: row.get(3)?,
+        template: row.get(4)?,
+        document: row.get(5)?,
+        planned_at: row.get(6)?,
+        give_up_at: row.get(7)?,
+        attempts: row.get(8)?,
+        unclear: row.get(9)?,
+        parts: row.get::<_, Option<Json<Vec<Part>>>>(10)?.map(|json| json.0),
+        reason: row.get(11)?,
+    })
+}
+
+/// Of the lane's lowest pending delivery: its channel, and when it was planned.
+pub fn oldest_of_lane(db: &Connection, lane: LaneId, from: Segment, last: Segment) -> Result<Option<(i64, Millis)>> {
+    let mut select = db.prepare_cached(
+        "select channel, planned_at from deliveries indexed by pending
+         where id >> 10 = ?1 and lane = ?2 and state = 0 order by id limit 1",
+    )?;
+    for segment in from.to(last) {
+        let oldest = select.query_row(params![segment, lane.0], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+        if oldest.is_some() {
+            return Ok(oldest);
+        }
+    }
+    Ok(None)
 }
 
 // --- settle -------------------------------------------------------------------------------------------------------
@@ -441,6 +483,12 @@ pub fn forget_unreadable(db: &Connection, cutoff: Millis, keep: i64) -> Result<u
 impl ToSql for State {
     fn to_sql(&self) -> Result<rusqlite::types::ToSqlOutput<'_>> {
         Ok((*self as i64).into())
+    }
+}
+
+impl ToSql for Segment {
+    fn to_sql(&self) -> Result<rusqlite::types::ToSqlOutput<'_>> {
+        Ok(self.0.into())
     }
 }
 
