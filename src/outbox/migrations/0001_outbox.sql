@@ -73,17 +73,22 @@ create table deliveries (
     state      integer not null default 0,  -- 0 pending, 1 delivered, 2 dead
     planned_at integer not null,
     give_up_at integer not null,
-    settled_at integer,
+    settled_at integer not null,            -- when it was last settled, planned_at before: the row keeps its size
     attempts   integer not null default 0,
     unclear    integer not null default 0,
     route      text    not null,
     template   text    not null,
     reason     text,
-    parts      text,                        -- JSON: the rendered parts with their receipts
-    check (state >= 0 and state <= 2),  -- not `in (…)`: SQLite would build a table of the three for each row
-    check ((state = 0) = (settled_at is null)),
-    check (state <> 1 or parts is not null),
+    message    integer,                     -- what was rendered for it, once that was settled
+    check (state >= 0 and state <= 2),      -- not `in (…)`: SQLite would build a table of the three for each row
+    check (state <> 1 or message is not null),
     check (state <> 2 or reason is not null)
+);
+-- What was rendered for a delivery. Apart from it and in the order of the settles, so that those of one commit lie on a
+-- few pages, however far apart the heads of the lanes are.
+create table messages (
+    id    integer primary key,
+    parts text    not null                  -- JSON: the parts with their receipts
 );
 -- By segments of 1,024 ids: what is accepted together, and the heads of all lanes, lie on few pages then. By lane alone
 -- each accept would write a page for each of its lanes.

@@ -178,20 +178,19 @@ impl Group<'_> {
         let reason = reason.or_else(|| settlement.attempt.as_ref().map(|attempt| attempt.detail.as_str()));
         let reason = if state == State::Delivered { None } else { reason };
         // Asked before, not by `returning`: that would make a table of its own for each row.
-        let Some(channel) = statements::channel_of_pending(self.db, settlement.delivery)? else {
+        let Some((channel, kept)) = statements::pending(self.db, settlement.delivery)? else {
             return Err(OutboxError::NoSuchDelivery(settlement.delivery).into());
+        };
+        let message = match &settlement.parts {
+            None => kept,
+            Some(parts) => {
+                self.statements += 1;
+                Some(statements::keep_message(self.db, kept, parts)?)
+            }
         };
         statements::settle(
             self.db,
-            &Settled {
-                id: settlement.delivery,
-                state,
-                settled_at: ended.then_some(settlement.at),
-                unclear,
-                reason,
-                parts: settlement.parts.as_deref(),
-                tried,
-            },
+            &Settled { id: settlement.delivery, state, at: settlement.at, unclear, reason, message, tried },
         )?;
         self.statements += 2;
         if let Some(attempt) = &settlement.attempt {

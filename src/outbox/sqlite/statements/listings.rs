@@ -40,8 +40,9 @@ pub fn events(db: &Connection, filter: &Filter, whole: bool) -> Result<Vec<Event
 
 pub fn deliveries(db: &Connection, filter: &Filter, only: Option<DeliveryId>) -> Result<Vec<DeliveryRow>> {
     let mut select = db.prepare_cached(
-        "select d.id, d.event, c.name, d.route, d.template, d.state, d.planned_at, d.give_up_at, d.settled_at,
-                d.attempts, d.unclear, d.reason, case when d.id = ?5 then d.parts end,
+        "select d.id, d.event, c.name, d.route, d.template, d.state, d.planned_at, d.give_up_at,
+                case when d.state <> 0 then d.settled_at end, d.attempts, d.unclear, d.reason,
+                case when d.id = ?5 then (select parts from messages where id = d.message) end,
                 case when d.state = 0 then l.hold_until end, l.hold_reason, l.hold_needs_a_person
          from deliveries d join channels c on c.id = d.channel join lanes l on l.id = d.lane
          where d.id < ?1 and (?2 is null or d.state = ?2) and (?3 is null or c.name = ?3) and (?4 is null or d.event = ?4)

@@ -135,8 +135,8 @@ pub struct NewDelivery<'a> {
 
 pub fn insert_delivery(db: &Connection, new: &NewDelivery<'_>) -> Result<()> {
     db.prepare_cached(
-        "insert into deliveries (id, event, lane, channel, planned_at, give_up_at, route, template)
-         values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        "insert into deliveries (id, event, lane, channel, planned_at, settled_at, give_up_at, route, template)
+         values (?1, ?2, ?3, ?4, ?5, ?5, ?6, ?7, ?8)",
     )?
     .execute(params![
         new.id,
@@ -309,7 +309,7 @@ pub struct PendingInLane {
 pub fn heads(db: &Connection, lane: LaneId, from: Segment, last: Segment, most: usize) -> Result<Vec<Due>> {
     let mut select = db.prepare_cached(
         "select d.id, d.event, c.name, d.route, d.template, e.document, d.planned_at, d.give_up_at, d.attempts,
-                d.unclear, d.parts, d.reason
+                d.unclear, (select parts from messages where id = d.message), d.reason
          from deliveries d indexed by pending join events e on e.id = d.event join channels c on c.id = d.channel
          where d.id >> 10 = ?1 and d.lane = ?2 and d.state = 0 order by d.id limit ?3",
     )?;
@@ -363,17 +363,17 @@ pub fn oldest_of_lane(db: &Connection, lane: LaneId, from: Segment, last: Segmen
 pub struct Settled<'a> {
     pub id: DeliveryId,
     pub state: State,
-    pub settled_at: Option<Millis>,
+    pub at: Millis,
     pub unclear: bool,
     pub reason: Option<&'a str>,
-    pub parts: Option<&'a [Part]>,
+    pub message: Option<i64>,
     pub tried: bool,
 }
 
-/// A pending delivery's channel.
-pub fn channel_of_pending(db: &Connection, id: DeliveryId) -> Result<Option<i64>> {
-    db.prepare_cached("select channel from deliveries where id = ?1 and state = 0")?
-        .query_row(params![id.0], |row| row.get(0))
+/// A pending delivery's channel and message.
+pub fn pending(db: &Connection, id: DeliveryId) -> Result<Option<(i64, Option<i64>)>> {
+    db.prepare_cached("select channel, message from deliveries where id = ?1 and state = 0")?
+        .query_row(params![id.0], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()
 }
 
@@ -381,18 +381,31 @@ pub fn settle(db: &Connection, settled: &Settled<'_>) -> Result<()> {
     one_row(
         db.prepare_cached(
             "update deliveries set state = ?2, settled_at = ?3, unclear = unclear or ?4, reason = ?5,
-                 parts = coalesce(?6, parts), attempts = attempts + ?7 where id = ?1 and state = 0",
+                 message = ?6, attempts = attempts + ?7 where id = ?1 and state = 0",
         )?
         .execute(params![
             settled.id.0,
             settled.state,
-            settled.settled_at,
+            settled.at,
             settled.unclear,
             settled.reason,
-            settled.parts.map(Json),
+            settled.message,
             settled.tried,
         ])?,
     )
+}
+
+/// Keeps what was rendered, over what was kept before; gives its row.
+pub fn keep_message(db: &Connection, before: Option<i64>, parts: &[Part]) -> Result<i64> {
+    match before {
+        None => db.prepare_cached("insert into messages (parts) values (?1)")?.insert(params![Json(parts)]),
+        Some(id) => {
+            one_row(
+                db.prepare_cached("update messages set parts = ?2 where id = ?1")?.execute(params![id, Json(parts)])?,
+            )?;
+            Ok(id)
+        }
+    }
 }
 
 pub fn insert_attempt(db: &Connection, delivery: DeliveryId, attempt: &Attempt) -> Result<()> {
@@ -426,12 +439,18 @@ pub fn channel_and_state(db: &Connection, id: DeliveryId) -> Result<Option<(i64,
 
 /// A dead letter becomes due again, in the lane where its channel leads now. Rendered anew unless a part was placed.
 pub fn revive(db: &Connection, id: DeliveryId, lane: i64, give_up_at: Millis) -> Result<()> {
+    let forgotten = db
+        .prepare_cached(
+            "delete from messages where id = (select message from deliveries where id = ?1)
+                 and parts not like '%\"receipt\"%'",
+        )?
+        .execute(params![id.0])?;
     one_row(
         db.prepare_cached(
-            "update deliveries set state = 0, settled_at = null, reason = null, lane = ?2, give_up_at = ?3,
-                 parts = case when parts like '%\"receipt\"%' then parts end where id = ?1 and state = 2",
+            "update deliveries set state = 0, reason = null, lane = ?2, give_up_at = ?3,
+                 message = case when ?4 then null else message end where id = ?1 and state = 2",
         )?
-        .execute(params![id.0, lane, give_up_at])?,
+        .execute(params![id.0, lane, give_up_at, forgotten > 0])?,
     )
 }
 
@@ -445,7 +464,7 @@ pub fn old_events(db: &Connection, after: i64, cutoff: Millis, most: usize) -> R
     select.query_map(params![after, cutoff, most as i64], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?.collect()
 }
 
-/// Deletes an event with its deliveries and attempts, unless one of them is pending or was settled after `cutoff`.
+/// Deletes an event with its deliveries, their messages and attempts, unless one of them is pending or was settled after `cutoff`.
 pub fn delete_event(db: &Connection, event: i64, first: Option<i64>, count: i64, cutoff: Millis) -> Result<usize> {
     let (from, to) = match first {
         Some(first) => (first, first + count),
@@ -460,6 +479,8 @@ pub fn delete_event(db: &Connection, event: i64, first: Option<i64>, count: i64,
         return Ok(0);
     }
     db.prepare_cached("delete from attempts where delivery >= ?1 and delivery < ?2")?.execute(params![from, to])?;
+    db.prepare_cached("delete from messages where id in (select message from deliveries where id >= ?1 and id < ?2)")?
+        .execute(params![from, to])?;
     let gone = db.prepare_cached("delete from deliveries where id >= ?1 and id < ?2")?.execute(params![from, to])?;
     one_row(db.prepare_cached("delete from events where id = ?1")?.execute(params![event])?)?;
     Ok(gone + 1)
