@@ -3,6 +3,7 @@
 //! What one delivery costs here is told in README, "Figures". The file lock, not SQLite's, keeps a second process
 //! out: leases live in memory and two schedulers over one file would both send.
 
+mod checkpoint;
 mod group;
 mod lanes;
 mod statements;
@@ -27,6 +28,7 @@ use super::{
 };
 use crate::clock::Clock;
 use crate::delivery::{DeliveryId, EventId};
+use checkpoint::Checkpoints;
 use group::Change;
 use lanes::Lanes;
 use statements::Segment;
@@ -37,8 +39,6 @@ const APPLICATION_ID: i32 = 0x4361_6d70;
 const MIGRATIONS: &[M<'static>] = &[M::up(include_str!("../migrations/0001_outbox.sql"))];
 /// Requests that may wait for the writer; above it callers wait for a place.
 const WAITING_REQUESTS: usize = 4_096;
-/// Pages of 4 KiB in the write-ahead log before they are moved into the file: fewer, longer moves.
-const CHECKPOINT_PAGES: u32 = 16_000;
 
 /// A channel's name -> its row and its lane's row.
 type Channels = HashMap<String, (i64, i64)>;
@@ -126,6 +126,8 @@ impl Sqlite {
             expired_to: 0,
             requests: waiting,
             log_given_back: None,
+            checkpoints: Checkpoints::start(&path)
+                .map_err(|error| opening(&format!("no thread for its log: {error}")))?,
         };
         let thread = std::thread::Builder::new()
             .name("outbox-writer".into())
@@ -464,7 +466,7 @@ fn open(path: &Path, writes: bool) -> rusqlite::Result<Connection> {
     if writes {
         db.pragma_update(None, "journal_mode", "wal")?;
         db.pragma_update(None, "synchronous", "full")?;
-        db.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+        checkpoint::count_pages(&db);
         db.pragma_update(None, "temp_store", "memory")?;
     }
     Ok(db)

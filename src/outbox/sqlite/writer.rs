@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::oneshot;
 
+use super::checkpoint::Checkpoints;
 use super::group::{Change, Effect, Group, Refusal};
 use super::{Channels, Shared, statements};
 use crate::outbox::{Accepted, Ledger, OutboxError};
@@ -41,6 +42,7 @@ pub struct Writer {
     pub expired_to: i64,
     pub requests: Receiver<Request>,
     pub log_given_back: Option<Instant>,
+    pub checkpoints: Checkpoints,
 }
 
 impl Writer {
@@ -78,6 +80,9 @@ impl Writer {
                 self.shared.committed(started.elapsed());
                 for (request, effect) in group.drain(..).zip(effects) {
                     let _ = request.answer.send(effect.map(|effect| self.take(effect)));
+                }
+                if let Some(db) = &self.db {
+                    self.checkpoints.committed(db);
                 }
             }
             // One bad row must not fail its group: each gets a transaction of its own.

@@ -78,6 +78,14 @@ pub fn probe(db: &Connection) -> Result<()> {
     one_row(db.prepare_cached("update ledger set id = 1")?.execute([])?)
 }
 
+/// Moves of the write-ahead log what no reader needs; gives how many pages are left in it.
+pub fn checkpoint(db: &Connection) -> Result<u32> {
+    db.query_row("pragma wal_checkpoint(passive)", [], |row| {
+        let (log, moved): (i64, i64) = (row.get(1)?, row.get(2)?);
+        Ok((log - moved).try_into().unwrap_or(0))
+    })
+}
+
 /// Readers that stand in the way are not waited for.
 pub fn give_back_the_log(db: &Connection) -> Result<()> {
     db.busy_timeout(Duration::ZERO)?;
