@@ -3,8 +3,12 @@
 //! An [`Event`] is the one model that conditions and templates see. Absent members are left out, never null: a
 //! condition asks `has(issue.assignee)`, a template prints nothing.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 /// A source's name in `config.yaml`: 1 to 64 of `a-z`, `0-9`, `-`, `_`.
@@ -165,6 +169,38 @@ pub struct Comment {
     pub text: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub author: Option<Person>,
+}
+
+/// An event's document as the outbox keeps it: JSON of which each reader takes the members that it names.
+#[derive(Clone, Debug)]
+pub struct Document<'a> {
+    json: Cow<'a, str>,
+    id: Option<i64>,
+}
+
+impl<'a> Document<'a> {
+    /// `id` is what the outbox gave the event, `None` before that.
+    pub fn new(json: &'a str, id: Option<i64>) -> Self {
+        Self { json: Cow::Borrowed(json), id }
+    }
+
+    /// The wanted ones of the [`ROOTS`], as far as they are known.
+    pub fn members(&self, wanted: impl Fn(&str) -> bool) -> Map<String, Value> {
+        let all: BTreeMap<&str, &RawValue> = serde_json::from_str(&self.json).unwrap_or_default();
+        let wanted = all.into_iter().filter(|(root, _)| wanted(root));
+        let read = wanted.filter_map(|(root, json)| Some((root.to_owned(), serde_json::from_str(json.get()).ok()?)));
+        let mut members: Map<String, Value> = read.collect();
+        if let (Some(Value::Object(event)), Some(id)) = (members.get_mut("event"), self.id) {
+            event.insert("id".into(), id.into());
+        }
+        members
+    }
+}
+
+impl From<&Value> for Document<'static> {
+    fn from(document: &Value) -> Self {
+        Self { json: document.to_string().into(), id: None }
+    }
 }
 
 /// Every path that an event's document can have (design, "Context"). `*` stands for any one member, a trailing `**`

@@ -1,6 +1,7 @@
 //! From an event's document to what a messenger is sent: whatever an issue's author writes arrives as text.
 
 use campanile::delivery::Messenger;
+use campanile::event::Document;
 use campanile::message::{Language, is_blank};
 use campanile::messenger::Content;
 use campanile::template::{Locale, Templates, fallback};
@@ -35,6 +36,7 @@ fn templates(source: &str) -> Templates {
 
 fn parts(templates: &Templates, document: &Value, messenger: Messenger) -> Vec<Content> {
     let locale = Locale { language: Language::En, time_zone: TimeZone::UTC };
+    let document = &Document::from(document);
     let message = templates.render("t", document, "ops", messenger, &locale);
     Content::parts(messenger, message.unwrap_or_else(|_| fallback(document, Language::En)))
 }

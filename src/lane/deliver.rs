@@ -3,13 +3,13 @@
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use serde_json::Value;
 use serde_json::value::RawValue;
 use tower::ServiceExt;
 use tracing::{info, warn};
 
 use super::{Channel, Runner, SETTLE_AGAIN};
 use crate::delivery::{Advice, Messenger, OnUnclear, Outcome, Receipt, Scope, SendError};
+use crate::event::Document;
 use crate::message::delayed;
 use crate::messenger::Content;
 use crate::messenger::sender::{Call, Target};
@@ -62,10 +62,9 @@ impl Runner {
         if let Some(then) = self.another_place(channel) {
             return then;
         }
-        let document = self.document(&due);
         let (parts, kept) = match self.stored_parts(&due) {
             Some(parts) => (parts, true),
-            None => (self.render(&due, &document), false),
+            None => (self.render(&due), false),
         };
         let unclear = due.unclear;
         let mut way = Way { due: &due, channel, parts, kept, unclear };
@@ -386,14 +385,6 @@ impl Runner {
         target
     }
 
-    fn document(&self, due: &Due) -> Value {
-        let mut document: Value = serde_json::from_str(&due.document).unwrap_or_default();
-        if let Some(event) = document.get_mut("event").and_then(Value::as_object_mut) {
-            event.insert("id".into(), due.event.0.into());
-        }
-        document
-    }
-
     fn stored_parts(&self, due: &Due) -> Option<Vec<(Content, Part)>> {
         let parts = due.parts.clone()?;
         let read = |part: Part| Some((Content::from_json(self.messenger, part.content.get()).ok()?, part));
@@ -401,8 +392,9 @@ impl Runner {
     }
 
     /// The message of a template, or the fallback text when there is none or it fails.
-    fn render(&self, due: &Due, document: &Value) -> Vec<(Content, Part)> {
+    fn render(&self, due: &Due) -> Vec<(Content, Part)> {
         let works = &self.works;
+        let document = &Document::new(&due.document, Some(due.event.0));
         let rendered =
             works.templates.render(&due.template, document, due.channel.as_str(), self.messenger, &works.locale);
         let message = match rendered {

@@ -6,13 +6,12 @@ use std::sync::Arc;
 use cel::common::types::CelBool;
 use cel::common::value::Val;
 use cel::{Context, Env, ExecutionError, Program};
-use serde_json::Value;
 
 use super::check::{Mistake, mistakes};
 use super::token::{LONGEST, tokens, too_deep};
 use super::value::Wanted;
 use super::{Condition, Explained, Failed, Failure, Planned, Route, Routed};
-use crate::event::ChannelName;
+use crate::event::{ChannelName, Document};
 use crate::finding::Finding;
 
 /// Stack for `cel`'s parser, in bytes. Measured: [`DEEPEST`](super::token::DEEPEST) brackets take 8 to 16 MiB without
@@ -100,7 +99,7 @@ impl Router {
     }
 
     /// The deliveries that the event of this document asks for, in the order of the routes.
-    pub fn route(&self, document: &Value) -> Routed {
+    pub fn route(&self, document: &Document<'_>) -> Routed {
         let context = self.context(document);
         let mut routed = Routed::default();
         for rule in &self.rules {
@@ -118,7 +117,7 @@ impl Router {
     }
 
     /// What each route makes of the event of this document, and why.
-    pub fn explain(&self, document: &Value) -> Vec<Explained> {
+    pub fn explain(&self, document: &Document<'_>) -> Vec<Explained> {
         let context = self.context(document);
         let mut ended_by: Option<&str> = None;
         let mut explained = Vec::with_capacity(self.rules.len());
@@ -141,7 +140,7 @@ impl Router {
         explained
     }
 
-    fn context(&self, document: &Value) -> Context<'static> {
+    fn context(&self, document: &Document<'_>) -> Context<'static> {
         let mut context = Context::with_env(self.env.clone());
         for (root, value) in self.wanted.of(document) {
             context.add_variable_as_val(root, value);

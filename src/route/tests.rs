@@ -1,6 +1,7 @@
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::*;
+use crate::event::Document;
 
 fn condition(text: &str) -> Condition {
     Condition::new(text, vec![(0, Place { line: 7, column: 12 })])
@@ -28,8 +29,8 @@ fn router(routes: &[Route]) -> Router {
     router
 }
 
-fn document() -> Value {
-    json!({
+fn document() -> Document<'static> {
+    let document = json!({
         "event": {"kind": "issue.created", "degraded": false},
         "issue": {
             "key": "TEST-7",
@@ -41,7 +42,8 @@ fn document() -> Value {
         },
         "body": {"n": 2, "huge": 18446744073709551615u64, "half": 0.5, "nothing": null,
                  "many": (0..5000).collect::<Vec<_>>()},
-    })
+    });
+    Document::from(&document)
 }
 
 /// `Ok` with the answer, or the reason why there is none.

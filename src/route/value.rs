@@ -6,7 +6,7 @@ use cel::common::types::{CelBool, CelDouble, CelInt, CelList, CelMap, CelMapKey,
 use cel::common::value::Val;
 use serde_json::Value;
 
-use crate::event::{LISTS, ROOTS};
+use crate::event::{Document, LISTS, ROOTS};
 
 /// How many elements of a list a condition sees.
 pub(super) const LONGEST_LIST: usize = 1_000;
@@ -34,9 +34,10 @@ impl Wanted {
     }
 
     /// The roots and their values. A root of which nothing is known is empty.
-    pub fn of<'w>(&'w self, document: &'w Value) -> impl Iterator<Item = (&'static str, Box<dyn Val>)> + 'w {
-        self.0.iter().map(|(root, members)| {
-            let value: Box<dyn Val> = match (document.get(root), members) {
+    pub fn of(&self, document: &Document<'_>) -> impl Iterator<Item = (&'static str, Box<dyn Val>)> {
+        let document = document.members(|root| self.0.contains_key(root));
+        self.0.iter().map(move |(root, members)| {
+            let value: Box<dyn Val> = match (document.get(*root), members) {
                 (Some(Value::Object(all)), Members::Some(some)) => {
                     let known = some.iter().filter_map(|member| Some((member, all.get(member)?)));
                     Box::new(map(known))

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::helpers::truncate;
 use super::stand_in::shown;
+use crate::event::Document;
 use crate::message::{self, Block, Language, Link, Message, Run, Runs, Style};
 
 /// Longest summary in a fallback text, in characters.
@@ -11,7 +12,8 @@ const LONGEST_SUMMARY: usize = 300;
 
 /// The message when a template is missing, broken, fails or says nothing: the event's kind, its issue (or review, or
 /// bench), the summary and where to read more. It is never blank.
-pub fn fallback(document: &Value, language: Language) -> Message {
+pub fn fallback(document: &Document<'_>, language: Language) -> Message {
+    let document = &Value::Object(document.members(|root| matches!(root, "event" | "issue" | "review" | "bench")));
     let text = |paths: &[&str]| paths.iter().find_map(|path| at(document, path)).unwrap_or_default();
     let summary = text(&["/issue/summary", "/review/title", "/bench/branch"]);
     let url = text(&["/issue/url", "/review/url", "/bench/url"]);
@@ -50,7 +52,7 @@ mod tests {
     use super::*;
 
     fn told(document: &Value) -> String {
-        fallback(document, Language::En).blocks.iter().flat_map(Block::texts).collect()
+        fallback(&document.into(), Language::En).blocks.iter().flat_map(Block::texts).collect()
     }
 
     #[test]

@@ -25,9 +25,9 @@ use std::path::Path;
 use handlebars::Handlebars;
 use handlebars::template::Template;
 use jiff::tz::TimeZone;
-use serde_json::Value;
 
 use crate::delivery::Messenger;
+use crate::event::Document;
 use crate::finding::Finding;
 use crate::message::{Language, Message};
 
@@ -100,7 +100,7 @@ impl Templates {
     pub fn render(
         &self,
         name: &str,
-        document: &Value,
+        document: &Document<'_>,
         channel: &str,
         messenger: Messenger,
         locale: &Locale,

@@ -10,6 +10,7 @@ use super::helpers::{Date, Each};
 use super::stand_in::LONGEST_OUTPUT;
 use super::{Checked, Locale, RenderError, fallback, markdown};
 use crate::delivery::Messenger;
+use crate::event::Document;
 use crate::message::Message;
 
 /// What only templates know of the place they write to.
@@ -23,29 +24,28 @@ impl Checked {
     pub(super) fn render(
         &self,
         registry: &Handlebars<'static>,
-        document: &Value,
+        document: &Document<'_>,
         channel: Channel<'_>,
         locale: &Locale,
     ) -> Result<Message, RenderError> {
-        let context = Context::from(self.document(document, channel));
+        let context = Context::from(self.members(document, channel));
         let markdown = self.markdown(registry, &context, locale)?;
         let message = markdown::message(&markdown);
         if message.is_blank() {
             return Err(RenderError::Empty { file: self.file.clone() });
         }
-        Ok(Message { shortened: fallback::shortened(document, locale.language), ..message })
+        Ok(Message { shortened: fallback::shortened(context.data(), locale.language), ..message })
     }
 
-    /// Only the members that the template names: Handlebars wants to own what it reads.
-    fn document(&self, document: &Value, channel: Channel<'_>) -> Value {
-        let member = |root: &String| match root.as_str() {
-            "channel" => {
-                let (name, messenger) = (channel.name.into(), channel.messenger.as_str().into());
-                Some(Map::from_iter([("name".to_owned(), name), ("messenger".to_owned(), messenger)]).into())
-            }
-            root => document.get(root).cloned(),
-        };
-        self.needs.roots.iter().filter_map(|root| Some((root.clone(), member(root)?))).collect()
+    /// What the template names, and the issue, for where a shortened message leads.
+    fn members(&self, document: &Document<'_>, channel: Channel<'_>) -> Value {
+        let mut members = document.members(|root| root == "issue" || self.needs.roots.contains(root));
+        if self.needs.roots.contains("channel") {
+            let (name, messenger) = (channel.name.into(), channel.messenger.as_str().into());
+            let channel = Map::from_iter([("name".to_owned(), name), ("messenger".to_owned(), messenger)]);
+            members.insert("channel".into(), channel.into());
+        }
+        members.into()
     }
 
     fn markdown(&self, registry: &Handlebars<'_>, context: &Context, locale: &Locale) -> Result<String, RenderError> {

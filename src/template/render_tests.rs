@@ -26,7 +26,7 @@ fn locale(language: Language) -> Locale {
 }
 
 fn render(templates: &Templates, name: &str, document: &Value) -> Result<String, RenderError> {
-    let message = templates.render(name, document, "ops", Messenger::Slack, &locale(Language::En))?;
+    let message = templates.render(name, &document.into(), "ops", Messenger::Slack, &locale(Language::En))?;
     let blocks = message.blocks.iter().map(|block| block.texts().collect::<String>());
     Ok(blocks.collect::<Vec<_>>().join("\n\n"))
 }
@@ -258,7 +258,7 @@ fn the_binarys_templates_pass_their_check_and_read_well() {
     let mut document = document();
     document["actor"] = json!({"display": "Пётр"});
     let told = |name: &str, document: &Value, language| {
-        let message = templates.render(name, document, "ops", Messenger::Telegram, &locale(language)).unwrap();
+        let message = templates.render(name, &document.into(), "ops", Messenger::Telegram, &locale(language)).unwrap();
         message.blocks.iter().map(|block| block.texts().collect::<String>()).collect::<Vec<_>>().join("\n|")
     };
     insta::assert_snapshot!(told("issue-created", &document, Language::En), @r#"
