@@ -65,26 +65,33 @@ impl Clock {
         match &self.0 {
             #[expect(clippy::disallowed_methods, reason = "the one place that waits on the machine's time")]
             Kind::Machine => Timer::Machine { sleep: tokio::time::sleep_until(Instant::now() + time) },
-            Kind::Held(held) => {
-                let held = held.clone();
-                let mut seen = held.now.subscribe();
-                let until = later(*seen.borrow(), time);
-                Timer::Held {
-                    passed: Box::pin(async move {
-                        // The sender lives in `held`, so waiting cannot fail.
-                        let _ = seen.wait_for(|now| *now >= until).await;
-                        drop(held);
-                    }),
-                }
-            }
+            Kind::Held(held) => held.timer(later(*held.now.borrow(), time)),
         }
     }
 
     /// Returns at the given time on this clock, at once if it is past. Cancel safe.
     pub async fn sleep_until(&self, at_ms: i64) {
-        let left = at_ms.saturating_sub(self.now_ms());
-        if left > 0 {
-            self.sleep(Duration::from_millis(left as u64)).await;
+        match &self.0 {
+            Kind::Machine => {
+                let left = at_ms.saturating_sub(self.now_ms());
+                self.sleep(Duration::from_millis(left.max(0) as u64)).await;
+            }
+            // By the time itself: a leap between reading the clock and going to sleep must not be slept through.
+            Kind::Held(held) => held.timer(Timestamp::from_millisecond(at_ms).unwrap_or(Timestamp::MAX)).await,
+        }
+    }
+}
+
+impl Held {
+    fn timer(self: &Arc<Self>, until: Timestamp) -> Timer {
+        let held = self.clone();
+        let mut seen = held.now.subscribe();
+        Timer::Held {
+            passed: Box::pin(async move {
+                // The sender lives in `held`, so waiting cannot fail.
+                let _ = seen.wait_for(|now| *now >= until).await;
+                drop(held);
+            }),
         }
     }
 }

@@ -134,11 +134,11 @@ impl Activity {
         loop {
             let now = clock.now_ms();
             let busy = self.under_way.load(Ordering::Relaxed) > 0;
-            let left = if busy { IDLE.as_millis() as i64 } else { self.deadline.load(Ordering::Relaxed) - now };
-            if left <= 0 {
+            let until = if busy { now + IDLE.as_millis() as i64 } else { self.deadline.load(Ordering::Relaxed) };
+            if until <= now {
                 return;
             }
-            clock.sleep(Duration::from_millis(left as u64)).await;
+            clock.sleep_until(until).await;
         }
     }
 }

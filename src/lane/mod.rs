@@ -117,6 +117,7 @@ impl Runner {
         let mut breaker = self.breaker.watch();
         while !stop.is_cancelled() {
             let can_write = *writable.borrow_and_update();
+            let net = self.later(POLL);
             let (room, look_again) = self.room(turns.len(), can_write).await;
             let mut until = look_again;
             if room > 0 {
@@ -136,7 +137,7 @@ impl Runner {
             tokio::select! { // only waiting is raced
                 () = stop.cancelled() => {}
                 () = outbox.work(&self.account) => {}
-                () = self.works.clock.sleep(self.nap(until)) => {}
+                () = self.works.clock.sleep_until(until.unwrap_or(Millis::MAX).min(net)) => {}
                 _ = writable.changed() => {}
                 Ok(()) = breaker.changed() => self.breaker_changed(*breaker.borrow_and_update()),
                 Some(ended) = turns.join_next() => note(&self.account, ended),
@@ -145,12 +146,6 @@ impl Runner {
         while let Some(ended) = turns.join_next().await {
             note(&self.account, ended); // leaving these would abort them in mid-send
         }
-    }
-
-    /// How long to wait for a time that is named, at most [`POLL`].
-    fn nap(&self, until: Option<Millis>) -> Duration {
-        let left = until.map_or(Millis::MAX, |until| until.saturating_sub(self.works.clock.now_ms()));
-        Duration::from_millis(left.max(1) as u64).min(POLL)
     }
 
     /// How many lanes may be claimed now, and when to look again if fewer than all.
