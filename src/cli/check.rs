@@ -6,7 +6,7 @@ use std::path::Path;
 
 use annotate_snippets::{AnnotationKind, Level, Origin, Renderer, Snippet};
 
-use crate::config::{Config, load};
+use crate::config::{Config, is_path, is_variable, load};
 use crate::finding::{Finding, Severity};
 
 /// All findings about the configuration at `path`, in its order; secrets that are not set are warnings.
@@ -91,17 +91,28 @@ fn word_at(line: &str, column: usize) -> Range<usize> {
     start..start + length.max(least)
 }
 
-/// Whether a line is safe to print: no key that sounds like a secret has anything but `{…}` behind it. Findings about
-/// secrets veil their lines by themselves; this is for mistyped keys and for what is no YAML.
+/// Whether a line is safe to print: no key that sounds like a secret has anything but `{…}` behind it, and no way to a
+/// secret is written like the secret itself. Findings about secrets veil their lines by themselves; this is for
+/// mistyped keys, for what is no YAML, and for other findings in the same line.
 fn may_show(line: &str) -> bool {
-    let lower = line.to_lowercase();
-    ["token", "secret", "passw", "webhook", "pwd", "tokn", "secrt"].iter().all(|word| {
-        lower.match_indices(word).all(|(at, _)| {
-            let behind = lower[at..].split_once(':').map_or("", |(_, behind)| behind);
-            let behind = behind.trim_start_matches([' ', '[']);
-            behind.is_empty() || behind.starts_with('{') || behind.starts_with('#')
+    let all_named = |way: &str, is_named: fn(&str) -> bool| {
+        line.split(way).skip(1).all(|behind| {
+            let Some(value) = behind.trim_start_matches(['"', '\'', ' ']).strip_prefix(':') else { return true };
+            let value = value.trim_start_matches(['"', '\'', ' ']);
+            is_named(value.split(['"', '\'', ' ', ',', '}', ']']).next().unwrap_or_default())
         })
-    })
+    };
+    let lower = line.to_lowercase();
+    let sounding = ["token", "secret", "passw", "webhook", "pwd", "tokn", "secrt"];
+    all_named("env", is_variable)
+        && all_named("file", is_path)
+        && sounding.iter().all(|word| {
+            lower.match_indices(word).all(|(at, _)| {
+                let behind = lower[at..].split_once(':').map_or("", |(_, behind)| behind);
+                let behind = behind.trim_start_matches([' ', '[']);
+                behind.is_empty() || behind.starts_with('{') || behind.starts_with('#')
+            })
+        })
 }
 
 fn sum(findings: &[Finding]) -> String {
@@ -185,6 +196,11 @@ mod tests {
             "slack: {token: {hunter2}}",
             "slack: {token: [[hunter2]]}",
             "slack: {token: {env: {x: hunter2}}}",
+            "slack: {token: {file: hunter2}, tokn: 1}",
+            "slack: {token: {env: hunter2}, tokn: 1}",
+            "slack:\n  token:\n    \"file\": 'hunter2', x",
+            "slack:\n  token:\n    file: \"hunter2",
+            "x: {file: hunter2}",
             "telegram: {api_url: \"https://user:hunter2@example.com\"}",
             "channels: {a: {slack_webhook: https://hooks.slack.com/hunter2}}",
         ] {

@@ -28,7 +28,7 @@ pub use self::channel::{Channel, Conversation};
 pub use self::messenger::{Slack, SlackPace, Telegram, TelegramPace};
 pub use self::reader::Placed;
 use self::reader::{COMES_LATER, Fields, Findings, choice, elements, entries, whole, word};
-pub use self::secret::{Secret, SecretError};
+pub use self::secret::{Secret, SecretError, is_path, is_variable};
 pub use self::server::{Network, Server};
 pub use self::source::{Source, SourceKind};
 pub use self::tracker::{Organization, TokenType, Tracker};
@@ -268,7 +268,7 @@ impl Config {
             let error = secret.value.resolve(&self.folder, env).err()?;
             let Place { line, column } = secret.place;
             let finding = Finding::error(&self.file, line, column, format!("`{name}` has no value: {error}"));
-            Some(Finding { severity, veiled: matches!(error, SecretError::UnsetAndUnshown), ..finding })
+            Some(Finding { severity, veiled: error.veils(), ..finding })
         });
         missing.collect()
     }

@@ -26,11 +26,19 @@ pub enum Secret {
 pub enum SecretError {
     #[error("the environment variable `{0}` is not set or empty")]
     Unset(String),
-    /// A secret pasted after `env:` often passes for a name. Only what is written as names usually are is shown.
     #[error("the environment variable it names is not set or empty")]
     UnsetAndUnshown,
     #[error("the secret's file `{}` {what}", .path.display())]
     File { path: PathBuf, what: String },
+    #[error("the file it names {what}")]
+    FileUnshown { what: String },
+}
+
+impl SecretError {
+    /// Whether the line it speaks of must not be shown either.
+    pub fn veils(&self) -> bool {
+        matches!(self, Self::UnsetAndUnshown | Self::FileUnshown { .. })
+    }
 }
 
 impl Secret {
@@ -41,17 +49,44 @@ impl Secret {
     /// Unset and empty, for both; a file that cannot be read, is no UTF-8 or is larger than 64 KiB.
     pub fn resolve(&self, base: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<SecretString, SecretError> {
         match self {
-            Self::Env(name) => env(name).filter(|value| !value.is_empty()).map(Into::into).ok_or_else(|| {
-                match name.contains(|c: char| c.is_ascii_lowercase()) {
-                    false => SecretError::Unset(name.clone()),
-                    true => SecretError::UnsetAndUnshown,
-                }
-            }),
-            Self::File(path) => {
-                let path = base.join(path);
-                read(&path).map_err(|what| SecretError::File { path, what })
+            Self::Env(name) => {
+                env(name).filter(|value| !value.is_empty()).map(Into::into).ok_or_else(|| match is_variable(name) {
+                    true => SecretError::Unset(name.clone()),
+                    false => SecretError::UnsetAndUnshown,
+                })
+            }
+            Self::File(named) => {
+                let path = base.join(named);
+                read(&path).map_err(|what| match path.exists() || named.to_str().is_some_and(is_path) {
+                    true => SecretError::File { path, what },
+                    false => SecretError::FileUnshown { what },
+                })
             }
         }
+    }
+}
+
+/// Whether a name after `env:` may be shown. A secret that was pasted there often passes for a name, so only what is
+/// written as names of variables usually are does.
+pub fn is_variable(name: &str) -> bool {
+    !name.contains(char::is_lowercase) && name.split('_').all(is_word)
+}
+
+/// Whether a path after `file:` may be shown: nothing in it is as mixed as a token, and a name alone has no digits.
+pub fn is_path(path: &str) -> bool {
+    let in_a_folder = path.contains('/');
+    (in_a_folder || !path.contains(|c: char| c.is_ascii_digit())) && path.split(['/', '.', '-', '_']).all(is_word)
+}
+
+/// As people write words: short, or letters of one case and perhaps a number behind.
+fn is_word(word: &str) -> bool {
+    let letters = word.trim_end_matches(|c: char| c.is_ascii_digit());
+    let mut behind_the_first = letters.chars().skip(1);
+    let one_case = letters.chars().all(char::is_uppercase) || behind_the_first.all(char::is_lowercase);
+    match word.chars().count() {
+        0..=4 => word.chars().all(|c| c.is_alphanumeric() || c == '~'),
+        5..=16 => letters.chars().all(char::is_alphabetic) && one_case && (word.len() - letters.len() <= 4),
+        _ => false,
     }
 }
 
@@ -152,9 +187,55 @@ mod tests {
             (file("binary"), "is not UTF-8"),
             (file("big"), "larger than 64 KiB"),
             (file("."), "cannot be read"),
+            (file("big/x"), "cannot be read"),
         ] {
             let error = result.unwrap_err();
             assert!(error.contains(what), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_may_be_the_secret_itself_is_not_shown() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("xoxb-1a2b3c4d"), "").unwrap();
+        let told = |secret: Secret| {
+            let error = secret.resolve(folder.path(), &|_| None).unwrap_err();
+            (error.to_string(), error.veils())
+        };
+        for path in [
+            "/run/secrets/slack_token",
+            "secrets/telegram.token",
+            "slack-token",
+            "../k8s/..2026_11_22/tls2048.key",
+            "/etc/Campanile/API_KEY",
+            "~/секреты/бот",
+            "xoxb-1a2b3c4d", // it is there, so it is a file
+        ] {
+            let (text, veils) = told(Secret::File(path.into()));
+            assert!(text.contains(path) && !veils, "{text}");
+        }
+        for pasted in [
+            "xoxb-2154321-9384756-AbCdEfGh",
+            "123456:AAF-q1w2e3r4",
+            "https://hooks.slack.com/services/T012AB3CD/B012AB3CD/q1w2e3r4",
+            "T012AB3CD/B012AB3CD/q1w2e3r4t5",
+            "y0_AgAAAAB1c2d3/x",
+            "wJalrXUtnFEMI/K7MDENG/bPxRfiCY",
+            "a/b+c==d",
+            "/deadbeefdeadbeefdeadbeef",
+            "correcthorsebatterystaple",
+            "hunter2",
+        ] {
+            let (text, veils) = told(Secret::File(pasted.into()));
+            assert!(veils && text == "the file it names does not exist", "{pasted}: {text}");
+        }
+        for name in ["SLACK_BOT_TOKEN", "HOOK", "S3_KEY_2", "TOKEN2026"] {
+            let (text, veils) = told(Secret::Env(name.into()));
+            assert!(text.contains(name) && !veils, "{text}");
+        }
+        for pasted in ["A1B2C3D4E5F6", "hook_secret", "QWERTYUIOPASDFGHJ", "AKIA0IOS7FODNN7"] {
+            let (text, veils) = told(Secret::Env(pasted.into()));
+            assert!(veils && !text.contains(pasted), "{pasted}: {text}");
         }
     }
 
