@@ -297,8 +297,9 @@ impl Runner {
     }
 
     async fn hold_account(&self, hold: Hold) {
-        // A pause must not shorten what waits for a person.
-        if self.works.outbox.account_hold(&self.account).is_some_and(|held| held.until > hold.until) {
+        let held = self.works.outbox.account_hold(&self.account);
+        let hold = held.iter().fold(hold, |hold, held| hold.beside(held));
+        if held.as_ref() == Some(&hold) {
             return;
         }
         if hold.needs_a_person {

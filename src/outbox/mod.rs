@@ -145,6 +145,15 @@ pub struct Hold {
 }
 
 impl Hold {
+    /// What is left to wait for when this comes while another hold stands: both their times, and the person, if either
+    /// needs one. A pause that was answered late neither ends nor shortens what waits for a person.
+    pub fn beside(self, standing: &Hold) -> Self {
+        let until = self.until.max(standing.until);
+        let stays = (standing.needs_a_person, standing.until) > (self.needs_a_person, self.until);
+        let Self { reason, needs_a_person, .. } = if stays { standing.clone() } else { self };
+        Self { until, reason, needs_a_person }
+    }
+
     /// As a new process sees it: a pause that the messenger named goes on, but whoever mended something and starts
     /// anew does not wait for a probe.
     fn at_start(self, now: Millis) -> Self {

@@ -34,6 +34,8 @@ pub enum Fault {
     ResetAfter,
     /// Not accepted, no answer, until the hanging calls are released; then handled as any call.
     HangBefore,
+    /// No answer until released; then this happens.
+    HangThen(Box<Fault>),
     /// Accepted, no answer until released.
     HangAfter,
     /// Accepted: headers and half of the body, the rest when released.
@@ -68,6 +70,7 @@ impl Fault {
             Self::ResetBefore => "reset_before",
             Self::ResetAfter => "reset_after",
             Self::HangBefore => "hang_before",
+            Self::HangThen(_) => "hang_then",
             Self::HangAfter => "hang_after",
             Self::HangInBody => "hang_in_body",
             Self::Slow(_) => "slow",

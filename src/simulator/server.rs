@@ -348,6 +348,10 @@ impl<S: Service> Shared<S> {
                 released(self.released.subscribe()).await;
                 response(answer())
             }
+            Fault::HangThen(fault) => {
+                released(self.released.subscribe()).await;
+                Box::pin(self.fail(*fault, seq, call, cut)).await
+            }
             Fault::HangAfter => {
                 let release = self.released.subscribe();
                 let answer = answer();

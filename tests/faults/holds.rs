@@ -139,6 +139,33 @@ async fn a_revoked_token_with_ten_thousand_pending_costs_probes() {
     }
 }
 
+/// What was on its way when the token was revoked is answered later, with a pause shorter or longer than the hold's.
+#[tokio::test]
+async fn a_pause_that_comes_late_neither_ends_nor_shortens_what_waits_for_a_person() {
+    for (pause, probe_after) in [(30, 60), (600, 600)] {
+        let world = slack_channels(3).start().await;
+        world.slack.fault(Fault::HangThen(Fault::rate_limited(pause).into()).once().on(slack(0)));
+        world.slack.fault(Fault::error("token_revoked").once().on(slack(1)));
+        world.slack.fault(Fault::HangBefore.once());
+        world.accepted(&numbered_to(0, 0)).await;
+        world.slack_seen(|record| record.counts().calls == 1).await;
+        world.accepted(&numbered_to(1, 1)).await;
+        world.until_figure(r#"campanile_account_held{account="slack"}"#, 1.0, Duration::ZERO).await;
+        world.slack.release();
+        world.settled(|rows| rows.iter().all(|row| row["attempts"] == 1)).await;
+        world.accepted(&numbered_to(2, 2)).await;
+        stays_at(&world, 2).await;
+        world.clock.pass(SECOND * (probe_after - 1));
+        stays_at(&world, 2).await;
+        world.clock.pass(SECOND);
+        world.slack_seen(|record| record.counts().calls == 3).await;
+        stays_at(&world, 3).await; // one message probes, as the person may not have come
+        world.slack.release();
+        world.settled_as("delivered", 3).await;
+        assert_eq!(world.figure(r#"campanile_account_held{account="slack"}"#).await, 0.0);
+    }
+}
+
 #[tokio::test]
 async fn who_mends_the_token_and_starts_anew_does_not_wait_for_a_probe() {
     let mut world = Setup::default().start().await;

@@ -89,7 +89,8 @@ async fn lost_calls_and_lost_answers_differ_only_in_the_record() {
 
 #[tokio::test]
 async fn hanging_calls_go_on_when_released() {
-    for (fault, before) in [(Fault::HangBefore, 0), (Fault::HangAfter, 1), (Fault::HangInBody, 1)] {
+    let then = Fault::HangThen(Box::new(Fault::Slow(Duration::ZERO)));
+    for (fault, before) in [(Fault::HangBefore, 0), (then, 0), (Fault::HangAfter, 1), (Fault::HangInBody, 1)] {
         let simulator = telegram().await;
         let name = fault.name();
         simulator.fault(fault.once());
