@@ -24,6 +24,10 @@ impl Client {
     pub fn kept_alive() -> Self {
         Self(hyper_util::client::legacy::Client::builder(TokioExecutor::new()).build_http())
     }
+
+    pub fn http2() -> Self {
+        Self(hyper_util::client::legacy::Client::builder(TokioExecutor::new()).http2_only(true).build_http())
+    }
 }
 
 pub struct Asked {
