@@ -1,11 +1,13 @@
 //! What a caller of `/hooks/<source>` hears, and what is kept of the call.
 
+use campanile::clock::Clock;
 use http::Method;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::harness::{HOOK_SECRET, Setup, World, issue, numbered};
+use crate::harness::child::Bridge;
+use crate::harness::{Client, HOOK_SECRET, Setup, World, issue, numbered};
 
 #[tokio::test]
 async fn a_trigger_is_stored_answered_and_placed_in_both_messengers() {
@@ -242,29 +244,29 @@ async fn more_than_max_pending_is_not_taken() {
     assert_eq!(world.trigger(&numbered(1)).await.status, 202, "it is not remembered as taken");
 }
 
+/// In the log of the real binary.
 #[tokio::test]
-async fn sixty_four_mebibytes_of_bodies_fit_and_one_more_is_told_to_come_again() {
-    let world = Setup::default().only_slack().start().await;
-    let address = world.public_url("").trim_start_matches("http://").to_owned();
-    let mut waiting = Vec::new();
-    for _ in 0..64 {
-        let mut call = TcpStream::connect(&address).await.unwrap();
-        let head = "POST /hooks/tracker HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\n";
-        call.write_all(format!("{head}authorization: {HOOK_SECRET}\r\ncontent-length: 1048576\r\n\r\n").as_bytes())
-            .await
-            .unwrap();
-        let mut go_on = [0; 12];
-        call.read_exact(&mut go_on).await.unwrap(); // its body is being read, so its room is taken
-        assert_eq!(&go_on, b"HTTP/1.1 100");
-        waiting.push(call);
-    }
-    assert_eq!(world.trigger(&issue("TEST-1", "created")).await.status, 500);
-    drop(waiting);
-    for _ in 0..2_000 {
-        if world.trigger(&issue("TEST-1", "created")).await.status == 202 {
-            return;
+async fn who_was_refused_is_told_and_only_a_trusted_proxy_is_believed_about_it() {
+    let setup = Setup::on(Clock::machine());
+    let folder = tempfile::tempdir().unwrap();
+    let mut bridge = Bridge::new(folder.path(), &setup, "http://127.0.0.1:9", "http://127.0.0.1:9");
+    let config = folder.path().join("config.yaml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    for (trusted, told) in [
+        ("[]", [("203.0.113.9", "127.0.0.1"), ("10.1.2.3", "127.0.0.1")]),
+        ("[10.0.0.0/8]", [("203.0.113.9", "127.0.0.1"), ("203.0.113.9, 10.1.2.3", "127.0.0.1")]),
+        ("[127.0.0.1]", [("203.0.113.9", "203.0.113.9"), ("203.0.113.9, 10.1.2.3", "10.1.2.3")]),
+        ("[127.0.0.0/8, 10.0.0.0/8]", [("1.1.1.1, 2001:db8::9, 10.1.2.3", "2001:db8::9"), ("unknown", "127.0.0.1")]),
+    ] {
+        std::fs::write(&config, text.replace("server: {", &format!("server: {{trusted_proxies: {trusted}, "))).unwrap();
+        bridge.start().await;
+        for (forwarded, caller) in told {
+            let call = Client::default().post(&bridge.hook_url()).header("x-forwarded-for", forwarded);
+            assert_eq!(call.json(&numbered(0)).await.status, 401);
+            let log = bridge.log();
+            let line = log.lines().rfind(|line| line.contains("a call without the right secret")).unwrap();
+            assert!(line.contains(&format!("caller=\"{caller}\"")), "{trusted} {forwarded}: {line}");
         }
-        tokio::task::yield_now().await;
+        bridge.kill();
     }
-    panic!("the room was never given back");
 }

@@ -14,6 +14,7 @@ mod dependencies;
 mod disk;
 mod faults;
 mod hostile;
+mod limits;
 mod outbox;
 mod pace;
 mod readme;
