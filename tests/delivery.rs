@@ -3,10 +3,12 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use campanile::simulator::{Fault, SlackWebhook, TelegramChat, Topic};
+use campanile::clock::Clock;
+use campanile::simulator::{Fault, SlackSimulator, SlackWebhook, TelegramChat, TelegramSimulator, Topic};
 use serde_json::json;
 
-use crate::harness::{SLACK, Setup, TELEGRAM, World, issue, numbers};
+use crate::harness::child::Bridge;
+use crate::harness::{Client, HOOK_SECRET, LOOPBACK, SLACK, Setup, TELEGRAM, World, issue, numbers};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -146,6 +148,55 @@ async fn an_event_whose_template_cannot_speak_goes_out_as_a_fallback() {
         let failures = world.figure(&format!(r#"campanile_template_failures_total{{template="{name}"}}"#)).await;
         assert_eq!(failures, if name == "good" { 0.0 } else { 2.0 }, "{name}");
     }
+}
+
+/// The real binary, for its log: the template is fine, and fails at what one event holds.
+#[tokio::test]
+async fn a_template_that_fails_at_one_event_costs_that_message_its_form_and_no_other() {
+    let setup = Setup::on(Clock::machine()).routes(
+        "  - {when: 'body.long == true', channels: [ops-slack, ops-telegram], template: long}\n  \
+           - {channels: [ops-slack, ops-telegram], template: floor}\n",
+    );
+    let slack = SlackSimulator::start(LOOPBACK, setup.slack.clone()).await.unwrap();
+    let telegram = TelegramSimulator::start(LOOPBACK, setup.telegram.clone()).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let templates = folder.path().join("templates");
+    std::fs::create_dir(&templates).unwrap();
+    std::fs::write(templates.join("floor.md.hbs"), "{{issue.key}}\n\non floor {{body.place.floor}}").unwrap();
+    std::fs::write(templates.join("long.md.hbs"), "{{#each body.many}}{{@root.issue.summary}}{{/each}}").unwrap();
+    let mut bridge = Bridge::new(folder.path(), &setup, &slack.api_url(), &telegram.api_url());
+    bridge.start().await;
+    let (client, url) = (Client::default(), bridge.hook_url());
+    for (n, more) in [
+        json!({"place": {"floor": 3}}),
+        json!({"place": [3]}),
+        json!({"place": {"floor": 4}}),
+        json!({"long": true, "many": vec![0; 300], "summary": "слово ".repeat(200)}), // 360,000 characters
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let mut body = issue(&format!("TEST-{}", n + 1), "created");
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let answer = client.post(&url).header("authorization", HOOK_SECRET).json(&body).await;
+        assert_eq!(answer.status, 202, "{}", answer.text);
+    }
+    let (four_parts, three_others) = (4, 3);
+    slack.wait_for_posts(four_parts + three_others).await;
+    telegram.wait_for_posts(four_parts + three_others).await;
+    for posts in [slack.posted(SLACK), telegram.posted(TELEGRAM)] {
+        let texts: Vec<_> = posts.iter().map(|post| post.seen.text.replace("\n\n", "\n")).collect();
+        let fallback = "issue.created TEST-2\nSummary of TEST-2\nhttps://tracker.yandex.ru/TEST-2";
+        assert_eq!(texts[..3], ["TEST-1\non floor 3", fallback, "TEST-3\non floor 4"]);
+        assert!(texts[3].starts_with("слово слово") && texts[6].ends_with("… shortened: TEST-4"), "{}", texts[6]);
+    }
+    let log = bridge.log();
+    let failures: Vec<_> = log.lines().filter(|line| line.contains("the template failed")).collect();
+    assert_eq!(failures.len(), 2, "one for each messenger: {log}");
+    assert!(failures.iter().all(|line| line.contains("event=2 ") && line.contains("floor.md.hbs:3:10: ")), "{log}");
+    let metrics = client.get(&format!("http://{}/metrics", bridge.admin)).send().await.text;
+    assert!(metrics.contains(r#"campanile_template_failures_total{template="floor"} 2"#), "{metrics}");
+    assert!(!metrics.contains(r#"template="long""#), "{metrics}");
 }
 
 #[tokio::test]
