@@ -135,3 +135,35 @@ async fn the_binary_stops_clean_on_sigterm() {
     assert!(bridge.terminate().await.success());
     assert_eq!(numbers(&slack.posted(SLACK)), [0, 1, 2, 3]);
 }
+
+/// The real binary: SIGTERM while a messenger hangs, for longer than a stop may take.
+#[tokio::test]
+async fn the_binary_does_not_wait_for_a_messenger_that_hangs() {
+    let setup = Setup::on(Clock::machine());
+    let slack = SlackSimulator::start(LOOPBACK, setup.slack.clone()).await.unwrap();
+    let telegram = TelegramSimulator::start(LOOPBACK, setup.telegram.clone()).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let mut bridge = Bridge::new(folder.path(), &setup, &slack.api_url(), &telegram.api_url());
+    let config = folder.path().join("config.yaml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, text.replace("shutdown_seconds: 10", "shutdown_seconds: 3")).unwrap();
+    bridge.start().await;
+    slack.fault(Fault::HangBefore.once());
+    telegram.fault(Fault::HangAfter.once());
+    let client = Client::default();
+    for n in 0..3 {
+        let call = client.post(&bridge.hook_url()).header("authorization", HOOK_SECRET);
+        assert_eq!(call.json(&numbered(n)).await.status, 202);
+    }
+    slack.wait_for_calls(1).await;
+    telegram.wait_for_calls(1).await;
+    assert_eq!(bridge.terminate().await.code(), Some(0), "{}", bridge.log());
+    assert!(bridge.log().contains("shutdown_seconds are over"), "{}", bridge.log());
+    assert_eq!((slack.counts().calls, telegram.counts().calls), (1, 1), "it was cut off before the attempt's own end");
+    bridge.start().await;
+    slack.wait_for_posts(3).await;
+    telegram.wait_for_posts(4).await;
+    assert!(bridge.terminate().await.success());
+    assert_eq!(numbers(&slack.posted(SLACK)), [0, 1, 2]);
+    assert_eq!(numbers(&telegram.posted(TELEGRAM)), [0, 0, 1, 2], "its answer was never heard");
+}
