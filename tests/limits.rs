@@ -3,12 +3,15 @@
 
 use std::time::Duration;
 
+use campanile::clock::Clock;
+use campanile::simulator::SlackSimulator;
 use rusqlite::Connection;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::harness::{HOOK_SECRET, SLACK, Setup, World, issue, numbered, numbers};
+use crate::harness::child::Bridge;
+use crate::harness::{Client, HOOK_SECRET, LOOPBACK, SLACK, Setup, World, issue, numbered, numbers};
 
 /// Real time that a machine under load may take for what is due at once.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -90,6 +93,25 @@ async fn four_thousand_and_ninety_six_connections_are_served_and_the_next_when_o
     assert_eq!(world.figure("campanile_received").await, 0.0, "the admin listener has places of its own");
     silent.pop();
     assert!(answer(&mut one_more).await.ends_with("alive\n"));
+}
+
+/// The real binary, with the few files that a shell allows by default.
+#[tokio::test]
+async fn silent_connections_leave_files_for_everything_else() {
+    let setup = Setup::on(Clock::machine()).only_slack();
+    let slack = SlackSimulator::start(LOOPBACK, setup.slack.clone()).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let mut bridge = Bridge::new(folder.path(), &setup, &slack.api_url(), "http://127.0.0.1:9");
+    bridge.open_files = Some(256);
+    bridge.start().await;
+    let mut silent = Vec::new();
+    for _ in 0..300 {
+        silent.push(TcpStream::connect(bridge.public).await.unwrap());
+    }
+    let call = Client::default().post(&bridge.hook_url()).header("authorization", HOOK_SECRET);
+    assert_eq!(call.json(&numbered(0)).await.status, 202);
+    slack.wait_for_posts(1).await;
+    assert!(!bridge.log().contains("could not be accepted"), "{}", bridge.log());
 }
 
 /// Frames of HTTP/2, by hand: a library would keep to the limit by itself.

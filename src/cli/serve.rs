@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -13,6 +14,9 @@ use crate::clock::Clock;
 use crate::config::{Loaded, load};
 use crate::finding::Severity;
 use crate::telemetry;
+
+/// Files that may be open at once: the connections of both listeners, those to the messengers, and the store's.
+const OPEN_FILES: u64 = 10_000;
 
 pub fn serve(path: &Path) -> io::Result<End> {
     let checks = |config: &crate::config::Config| {
@@ -38,7 +42,24 @@ pub fn serve(path: &Path) -> io::Result<End> {
     for finding in &loaded.warnings {
         tracing::warn!(file = finding.file, line = finding.line, hint = finding.hint, "{}", finding.message);
     }
+    allow_open_files();
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(run(loaded))
+}
+
+/// Raises the soft limit, which is 1,024 on most machines: a thousand silent callers would otherwise take every file
+/// there is, and the messengers and the store would have none.
+fn allow_open_files() {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let wanted = maximum.map_or(OPEN_FILES, |maximum| maximum.min(OPEN_FILES));
+    let is_enough = |files: Option<u64>| files.is_none_or(|files| files >= wanted);
+    let raised = is_enough(current) || setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum }).is_ok();
+    if !raised || wanted < OPEN_FILES {
+        tracing::warn!(
+            allowed = wanted,
+            wanted = OPEN_FILES,
+            "few files may be open at once (ulimit -Hn); many callers can starve the lanes"
+        );
+    }
 }
 
 async fn run(loaded: Loaded) -> io::Result<End> {

@@ -13,6 +13,8 @@ pub struct Bridge {
     pub folder: PathBuf,
     pub public: SocketAddr,
     pub admin: SocketAddr,
+    /// The soft limit of open files that it is started with.
+    pub open_files: Option<u32>,
     child: Option<Child>,
     env: Vec<(String, String)>,
 }
@@ -24,7 +26,7 @@ impl Bridge {
         let text = config_text(setup, slack_url, telegram_url, &public.to_string(), &admin.to_string());
         std::fs::write(folder.join("config.yaml"), text).unwrap();
         let env = secrets().into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-        Self { folder: folder.to_owned(), public, admin, child: None, env }
+        Self { folder: folder.to_owned(), public, admin, open_files: None, child: None, env }
     }
 
     pub fn env(&mut self, name: &str, value: &str) {
@@ -33,7 +35,14 @@ impl Bridge {
     }
 
     pub fn command(&self, command: &str) -> Command {
-        let mut run = Command::new(BINARY);
+        let mut run = match self.open_files {
+            None => Command::new(BINARY),
+            Some(files) => {
+                let mut shell = Command::new("/bin/sh");
+                shell.args(["-c", &format!("ulimit -Sn {files}; exec \"$0\" \"$@\""), BINARY]);
+                shell
+            }
+        };
         run.arg(command)
             .arg("--config")
             .arg(self.folder.join("config.yaml"))
