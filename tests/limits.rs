@@ -6,12 +6,11 @@ use std::time::Duration;
 use campanile::clock::Clock;
 use campanile::simulator::SlackSimulator;
 use rusqlite::Connection;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::harness::child::Bridge;
-use crate::harness::{Client, HOOK_SECRET, LOOPBACK, SLACK, Setup, World, issue, numbered, numbers};
+use crate::harness::{Client, HOOK_SECRET, LOOPBACK, SLACK, Setup, World, issue, numbered, numbers, open_files};
 
 /// Real time that a machine under load may take for what is due at once.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -65,16 +64,9 @@ fn unanswered(connection: &TcpStream) -> bool {
     connection.try_read(&mut [0]).is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
 }
 
-/// Lets this process have so many files open; `false` where the machine does not allow it.
-fn may_open(files: u64) -> bool {
-    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    current.is_none_or(|current| current >= files)
-        || setrlimit(Resource::Nofile, Rlimit { current: Some(files), maximum }).is_ok()
-}
-
 #[tokio::test]
 async fn four_thousand_and_ninety_six_connections_are_served_and_the_next_when_one_has_ended() {
-    if !may_open(10_000) {
+    if open_files() < 10_000 {
         return eprintln!("skipped: both ends of 4,096 connections need 10,000 open files (ulimit -Hn)");
     }
     let world = Setup::default().start().await;

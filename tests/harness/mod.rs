@@ -15,6 +15,7 @@ use campanile::config::{self, Loaded};
 use campanile::simulator::{Record, SlackOptions, SlackSimulator, TelegramOptions, TelegramSimulator};
 use campanile::template::Templates;
 use jiff::Timestamp;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -140,8 +141,21 @@ pub struct World {
     admin: SocketAddr,
 }
 
+/// Raises the soft limit of files that may be open, which both ends of a test's connections share; says what it is now.
+pub fn open_files() -> u64 {
+    const MANY: u64 = 10_000;
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let wanted = maximum.map_or(MANY, |maximum| maximum.min(MANY));
+    let now = current.unwrap_or(MANY);
+    match now < wanted && setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum }).is_ok() {
+        true => wanted,
+        false => now,
+    }
+}
+
 impl World {
     pub async fn start(setup: Setup) -> Self {
+        open_files();
         let slack = SlackSimulator::start(LOOPBACK, setup.slack.clone()).await.unwrap();
         let telegram = TelegramSimulator::start(LOOPBACK, setup.telegram.clone()).await.unwrap();
         let folder = tempfile::tempdir().unwrap();
