@@ -81,6 +81,7 @@ impl World {
                 issue: Some("TEST-1".into()),
                 document: format!(r#"{{"issue":{{"key":"TEST-1","summary":"message {n}"}}}}"#),
                 planned: vec![planned],
+                room: None,
             };
             let outbox = outbox.clone();
             accepts.spawn(async move { outbox.accept(arrival).await.unwrap() });

@@ -216,24 +216,29 @@ async fn sixty_four_mebibytes_of_bodies_fit_and_one_more_is_told_to_come_again()
 
 /// A body of unknown length counts as the longest.
 #[tokio::test]
-async fn a_body_keeps_its_room_until_it_is_stored() {
-    let world = Setup::default().only_slack().start().await;
-    let stuck = world.stuck_store();
-    let mut waiting = Vec::new();
-    for n in 0..64 {
-        let body = numbered(n).to_string();
-        let chunks = format!("{:x}\r\n{body}\r\n0\r\n\r\n", body.len());
-        waiting.push(world.call("transfer-encoding: chunked", &chunks).await);
+async fn a_body_keeps_its_room_until_it_is_stored_however_long_its_caller_waits() {
+    for (waits, status) in [(Duration::ZERO, 202), (Duration::from_secs(8), 500)] {
+        let world = Setup::default().only_slack().start().await;
+        let stuck = world.stuck_store();
+        let mut waiting = Vec::new();
+        for n in 0..64 {
+            let body = numbered(n).to_string();
+            let chunks = format!("{:x}\r\n{body}\r\n0\r\n\r\n", body.len());
+            waiting.push(world.call("transfer-encoding: chunked", &chunks).await);
+        }
+        world.let_it_work().await;
+        world.clock.pass(waits);
+        world.let_it_work().await;
+        let refused = world.trigger(&numbered(64)).await;
+        assert_eq!((refused.status, &refused.json()["error"]), (500, &"too many bodies at once; call again".into()));
+        drop(stuck);
+        for call in &mut waiting {
+            assert!(answer(call).await.starts_with(&format!("HTTP/1.1 {status}")));
+        }
+        world.settled_as("delivered", 64).await;
+        world.burst(64..65).await;
+        world.settled_as("delivered", 65).await;
     }
-    world.let_it_work().await;
-    let refused = world.trigger(&numbered(64)).await;
-    assert_eq!((refused.status, &refused.json()["error"]), (500, &"too many bodies at once; call again".into()));
-    drop(stuck);
-    for call in &mut waiting {
-        assert!(answer(call).await.starts_with("HTTP/1.1 202"));
-    }
-    world.burst(64..65).await;
-    world.settled_as("delivered", 65).await;
 }
 
 #[tokio::test]

@@ -151,6 +151,7 @@ fn arrival(n: u8, now: Millis, channels: &[&str]) -> Arrival {
         issue: Some(format!("TEST-{n}")),
         document: format!(r#"{{"issue":{{"key":"TEST-{n}"}}}}"#),
         planned: planned.collect(),
+        room: None,
     }
 }
 

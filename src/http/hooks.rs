@@ -60,7 +60,7 @@ pub struct Hooks {
     pub clock: Clock,
     /// Whose `X-Forwarded-For` counts.
     trusts: Box<dyn Fn(IpAddr) -> bool + Send + Sync>,
-    bodies: AtomicUsize,
+    bodies: Arc<AtomicUsize>,
 }
 
 impl Hooks {
@@ -70,7 +70,7 @@ impl Hooks {
         clock: Clock,
         trusts: impl Fn(IpAddr) -> bool + Send + Sync + 'static,
     ) -> Self {
-        Self { intake, readiness, clock, trusts: Box::new(trusts), bodies: AtomicUsize::new(0) }
+        Self { intake, readiness, clock, trusts: Box::new(trusts), bodies: Arc::default() }
     }
 
     /// Who called: the nearest address that is no trusted proxy's.
@@ -146,8 +146,7 @@ impl Hooks {
             warn!(source = %source.name, caller, "a call without the right secret");
             return last_word(StatusCode::UNAUTHORIZED, "the secret is wrong or missing");
         }
-        // The room is held as long as the body: until it is stored.
-        let (body, _room) = match self.read(&head.headers, body).await {
+        let (body, room) = match self.read(&head.headers, body).await {
             Ok(read) => read,
             Err(refused) => return refused,
         };
@@ -156,6 +155,7 @@ impl Hooks {
             query: head.uri.query().unwrap_or_default(),
             headers: &head.headers,
             body: &body,
+            room: Arc::new(room),
             received_at: self.clock.now(),
         };
         match self.intake.take(source, &call).await {
@@ -169,7 +169,7 @@ impl Hooks {
     }
 
     /// The whole body, within its length, its time and the memory that all bodies share.
-    async fn read(&self, headers: &HeaderMap, body: Body) -> Result<(Bytes, Room<'_>), Response> {
+    async fn read(&self, headers: &HeaderMap, body: Body) -> Result<(Bytes, Room), Response> {
         let too_long = || last_word(StatusCode::PAYLOAD_TOO_LARGE, "a body has at most 1 MiB");
         let told = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
         if told.is_some_and(|length| length > LONGEST_BODY) {
@@ -191,17 +191,17 @@ impl Hooks {
 }
 
 /// A share of the memory for bodies, given back when dropped.
-struct Room<'a>(&'a AtomicUsize, usize);
+struct Room(Arc<AtomicUsize>, usize);
 
-impl<'a> Room<'a> {
-    fn take(taken: &'a AtomicUsize, size: usize) -> Option<Self> {
+impl Room {
+    fn take(taken: &Arc<AtomicUsize>, size: usize) -> Option<Self> {
         let before = taken.fetch_add(size, Ordering::Relaxed);
-        let room = Self(taken, size);
+        let room = Self(taken.clone(), size);
         (before + size <= BODIES).then_some(room)
     }
 }
 
-impl Drop for Room<'_> {
+impl Drop for Room {
     fn drop(&mut self) {
         self.0.fetch_sub(self.1, Ordering::Relaxed);
     }

@@ -12,6 +12,7 @@
 
 mod sqlite;
 
+use std::any::Any;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -44,6 +45,9 @@ pub struct Arrival {
     /// The event's document, JSON, without `event.id`.
     pub document: String,
     pub planned: Vec<Planned>,
+    /// Its share of the memory for bodies: dropped when the event is stored or refused, and not when its caller stops
+    /// waiting.
+    pub room: Option<Arc<dyn Any + Send + Sync>>,
 }
 
 /// One delivery of an arriving event.

@@ -78,6 +78,7 @@ impl Intake {
                     issue: event.issue.as_ref().map(|issue| issue.key.clone()),
                     document,
                     planned,
+                    room: Some(call.room.clone()),
                 };
                 match self.in_time(self.outbox.accept(arrival)).await {
                     Ok(Accepted::New { event: id, deliveries }) => {

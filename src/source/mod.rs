@@ -9,6 +9,8 @@ mod key;
 mod read;
 mod tracker;
 
+use std::any::Any;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, Method};
@@ -39,6 +41,8 @@ pub struct Call<'a> {
     pub query: &'a str,
     pub headers: &'a HeaderMap,
     pub body: &'a [u8],
+    /// See [`crate::outbox::Arrival`].
+    pub room: Arc<dyn Any + Send + Sync>,
     pub received_at: Timestamp,
 }
 
