@@ -144,6 +144,7 @@ impl Run {
         for (n, event) in answered {
             assert_eq!(stored.get(event), Some(n), "event {event} was answered 202 and is gone");
         }
+        let marked = self.marked();
         let mut duplicates = 0;
         for (lane, arrived) in self.arrived().iter().enumerate() {
             let due: Vec<usize> = stored.values().copied().filter(|n| n % LANES == lane % LANES).collect();
@@ -159,6 +160,7 @@ impl Run {
                 let begins = begins.contains(at) || begins.contains(&(at - 1));
                 assert!(begins, "lane {lane}: message {} came again without a kill", arrived[*at]);
                 assert_eq!(arrived[*at], arrived[at - 1], "lane {lane}: an older message came again");
+                assert!(marked.contains(&(lane, arrived[*at])), "lane {lane}: {} is not marked", arrived[*at]);
             }
             duplicates += again.len();
         }
@@ -170,6 +172,18 @@ impl Run {
         assert!(database.query_row(balance, [], |row| row.get::<_, bool>(0)).unwrap(), "the ledgers do not balance");
         println!("{} kills, {} events, {duplicates} duplicates", starts.len() - 1, stored.len());
         duplicates
+    }
+
+    /// The deliveries that the store says may have come twice: lane, number of the message.
+    fn marked(&self) -> HashSet<(usize, usize)> {
+        let database = self.bridge.database();
+        let marked = "select c.name like 'telegram%', json_extract(e.document, '$.body.n')
+                      from deliveries d join events e on e.id = d.event join channels c on c.id = d.channel
+                      where d.unclear";
+        let mut select = database.prepare(marked).unwrap();
+        let rows = select.query_map([], |row| Ok((row.get::<_, bool>(0)?, row.get::<_, i64>(1)? as usize))).unwrap();
+        let lane = |(telegram, n): (bool, usize)| (n % LANES + if telegram { LANES } else { 0 }, n);
+        rows.map(|row| lane(row.unwrap())).collect()
     }
 
     /// The events in the store: id -> the number that its trigger carried.

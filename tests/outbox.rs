@@ -200,6 +200,7 @@ contract! {
         a_lane_with_many_does_not_delay_a_lane_with_one
         lanes_that_become_due_together_take_turns
         work_is_announced
+        a_holder_that_breaks_off_leaves_its_head_marked
         a_wait_of_our_own_does_not_outlive_the_process
         a_wait_that_the_messenger_named_outlives_the_process
         what_waits_for_a_person_is_probed_at_once_by_the_next_process

@@ -40,8 +40,8 @@ async fn not_ready_at_once_and_intake_goes_on_for_two_seconds() {
 }
 
 /// A world with three messages for each messenger, the first of them on its way.
-async fn with_messages_on_their_way(shutdown_seconds: &str) -> World {
-    let mut world = Setup::default().start().await;
+async fn with_messages_on_their_way(shutdown_seconds: &str, setup: Setup) -> World {
+    let mut world = setup.start().await;
     let set = format!("shutdown_seconds: {shutdown_seconds}");
     world.restart_with(|text| text.replace("shutdown_seconds: 10", &set)).await;
     world.slack.fault(Fault::HangBefore.once());
@@ -54,7 +54,7 @@ async fn with_messages_on_their_way(shutdown_seconds: &str) -> World {
 
 #[tokio::test]
 async fn what_is_on_its_way_is_finished_and_the_rest_waits() {
-    let mut world = with_messages_on_their_way("10").await;
+    let mut world = with_messages_on_their_way("10", Setup::default()).await;
     let (ready, stop) = (world.public_url("/readyz"), world.begin_stop());
     asked(&world.http, &ready, |answer| answer == Some(503)).await;
     world.clock.pass(SECOND * 2);
@@ -75,16 +75,35 @@ async fn what_is_on_its_way_is_finished_and_the_rest_waits() {
 
 #[tokio::test]
 async fn a_messenger_that_hangs_cannot_hold_the_stop() {
-    let mut world = with_messages_on_their_way("5").await;
+    let mut world = with_messages_on_their_way("5", Setup::default()).await;
     let stop = world.begin_stop();
     asked(&world.http, &world.public_url("/readyz"), |answer| answer == Some(503)).await;
     world.clock.pass(SECOND * 5);
     assert!(!stop.await.unwrap(), "it had to be cut off, and says so");
     world.start_app().await;
     world.clock.pass(SECOND);
-    world.settled_as("delivered", 6).await;
+    let rows = world.settled_as("delivered", 6).await;
     assert_eq!(numbers(&world.slack.posted(SLACK)), [0, 1, 2]);
     assert_eq!(numbers(&world.telegram.posted(TELEGRAM)), [0, 0, 1, 2], "its answer was never heard");
+    let marked: Vec<_> = rows.iter().filter(|row| row["unclear"] == true).map(|row| row["event"].clone()).collect();
+    assert_eq!(marked, [rows[0]["event"].clone(), rows[0]["event"].clone()], "what was cut off, and nothing else");
+}
+
+#[tokio::test]
+async fn what_was_cut_off_is_not_sent_again_where_nothing_may_come_twice() {
+    let setup = Setup::default();
+    let channels = setup.channels.replace('}', ", on_unclear: give_up}");
+    let mut world = with_messages_on_their_way("5", Setup { channels, ..setup }).await;
+    let stop = world.begin_stop();
+    asked(&world.http, &world.public_url("/readyz"), |answer| answer == Some(503)).await;
+    world.clock.pass(SECOND * 5);
+    assert!(!stop.await.unwrap());
+    world.start_app().await;
+    let rows = world.settled_as("delivered", 4).await;
+    let dead: Vec<_> = rows.iter().filter(|row| row["state"] == "dead").map(|row| row["event"].clone()).collect();
+    assert_eq!(dead, [1, 1]);
+    assert_eq!(numbers(&world.slack.posted(SLACK)), [1, 2]);
+    assert_eq!(numbers(&world.telegram.posted(TELEGRAM)), [0, 1, 2]);
 }
 
 #[tokio::test]

@@ -54,6 +54,11 @@ impl Runner {
             let reason = format!("waited longer than give_up_after_hours; last: {reason}");
             return self.end_dead(lease, &due, None, reason).await;
         }
+        if due.unclear && channel.on_unclear == OnUnclear::GiveUp {
+            let reason =
+                "Campanile broke off while it may have been sent; it may stand in the channel (on_unclear: give_up)";
+            return self.end_dead(lease, &due, None, reason.into()).await;
+        }
         // What failed before a restart is due at once, but not everything in the same millisecond.
         let spread_until = self.started_at + self.spread(lease.lane);
         if due.attempts > 0 && due.planned_at < self.started_at && now < spread_until {

@@ -198,8 +198,8 @@ impl Runner {
 
     /// One turn of a lane; the lease goes back whatever happens in it.
     async fn serve(self: Arc<Self>, lease: Lease) {
-        let mut turn = Turn { runner: &self, lease: &lease, until: Until::BackedOff(self.later(POLL)) };
-        turn.until = self.turn(&lease).await;
+        let mut turn = Turn { runner: &self, lease: &lease, until: None };
+        turn.until = Some(self.turn(&lease).await);
     }
 
     /// Messages in order until the lane must wait, is empty, or has had its share.
@@ -238,16 +238,20 @@ impl Runner {
     }
 }
 
-/// Gives the lease back when the turn ends, also when it ends by a panic.
+/// Gives the lease back when the turn ends, also when it breaks off by a panic or the end of a stop's patience.
 struct Turn<'a> {
     runner: &'a Runner,
     lease: &'a Lease,
-    until: Until,
+    until: Option<Until>,
 }
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        self.runner.works.outbox.release(self.lease.clone(), self.until);
+        let (outbox, lease) = (&self.runner.works.outbox, self.lease.clone());
+        match self.until {
+            Some(until) => outbox.release(lease, until),
+            None => outbox.abandon(lease, Until::BackedOff(self.runner.later(POLL))),
+        }
     }
 }
 

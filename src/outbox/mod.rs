@@ -358,6 +358,9 @@ pub trait Outbox: Send + Sync {
     async fn heads(&self, lease: &Lease, most: usize) -> Result<Vec<Due>, OutboxError>;
     async fn settle(&self, lease: &Lease, settlement: Settlement) -> Result<(), OutboxError>;
     fn release(&self, lease: Lease, until: Until);
+    /// Gives back a lease whose holder broke off in the middle: what it was sending may have arrived, so the lane's head
+    /// is marked unclear. The heads of all lanes are, when a process died without [`Outbox::close`].
+    fn abandon(&self, lease: Lease, until: Until);
     /// Returns when something new may be claimable for the account: an accept, a release, a replay.
     async fn work(&self, account: &str);
     /// When the next lane of the account becomes due by time alone.

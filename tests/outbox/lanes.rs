@@ -94,6 +94,25 @@ pub async fn work_is_announced<S: Store>() {
     assert_eq!(outbox.next_due("telegram"), None);
 }
 
+pub async fn a_holder_that_breaks_off_leaves_its_head_marked<S: Store>() {
+    let mut bench = Bench::<S>::new().await;
+    for n in 0..2 {
+        bench.accept(n, &["a", "t"]).await;
+    }
+    let (lease, heads) = bench.head("slack").await;
+    bench.settle(&lease, heads[0].id, Next::Delivered).await.unwrap();
+    bench.outbox.abandon(lease, Until::BackedOff(START + 500));
+    assert!(!bench.is_claimable("slack").await);
+    bench.reopen().await;
+    let (lease, heads) = bench.head("slack").await;
+    assert_eq!(heads.iter().map(|due| due.unclear).collect::<Vec<_>>(), [true]);
+    assert!(!bench.head("telegram").await.1[0].unclear, "its holder gave it back");
+    bench.settle(&lease, heads[0].id, dead()).await.unwrap();
+    bench.outbox.replay(Replay::One(heads[0].id), START + HOUR).await.unwrap();
+    let heads = bench.outbox.heads(&lease, 1).await.unwrap();
+    assert!(!heads[0].unclear, "who asks for a replay knows");
+}
+
 pub async fn a_wait_of_our_own_does_not_outlive_the_process<S: Store>() {
     let mut bench = Bench::<S>::new().await;
     bench.accept(1, &["a"]).await;

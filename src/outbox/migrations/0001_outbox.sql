@@ -4,6 +4,7 @@ create table ledger (
     id            integer primary key check (id = 1),
     last_event    integer not null default 0,
     last_delivery integer not null default 0,
+    closed        integer not null default 1,   -- 0: a process has the store, or died with it
     received integer not null default 0, routed     integer not null default 0, to_route integer not null default 0,
     ignored  integer not null default 0, duplicate  integer not null default 0, unreadable integer not null default 0,
     planned  integer not null default 0, delivered  integer not null default 0, pending  integer not null default 0,
@@ -75,7 +76,7 @@ create table deliveries (
     give_up_at integer not null,
     settled_at integer not null,            -- when it was last settled, planned_at before: the row keeps its size
     attempts   integer not null default 0,
-    unclear    integer not null default 0,
+    unclear    integer not null default 0,  -- it may stand in the channel without a receipt
     route      text    not null,
     template   text    not null,
     reason     text,

@@ -1,7 +1,5 @@
 //! What each change does inside a transaction, and what it means once that is committed.
 
-use std::sync::PoisonError;
-
 use rusqlite::Connection;
 
 use super::Channels;
@@ -25,6 +23,7 @@ pub enum Change {
     Place(Vec<Place>),
     HoldAccount(String, Option<Hold>),
     Move { from: i64, to: i64 },
+    Mark(LaneId),
     Replay { which: Replay, give_up_at: Millis },
     Expire { now: Millis, cutoff: Millis },
 }
@@ -83,6 +82,11 @@ impl Group<'_> {
             Change::Move { from, to } => {
                 self.statements += 1;
                 statements::move_chat(self.db, *from, *to)?;
+                Ok(Effect::None)
+            }
+            Change::Mark(lane) => {
+                self.statements += 2;
+                statements::mark_head(self.db, *lane, self.writer.shared.lanes().span(*lane))?;
                 Ok(Effect::None)
             }
             Change::Replay { which, give_up_at } => self.replay(which, *give_up_at),
@@ -162,7 +166,7 @@ impl Group<'_> {
 
     fn settle(&mut self, lease: &Lease, settlement: &Settlement) -> Result<Effect, Refusal> {
         let (holds, lane_hold) = {
-            let lanes = self.writer.shared.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+            let lanes = self.writer.shared.lanes();
             (lanes.holds(lease), lanes.lane_hold(lease.lane).is_some())
         };
         if !holds {

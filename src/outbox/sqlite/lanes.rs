@@ -151,6 +151,10 @@ impl Lanes {
         self.lanes.iter().filter(|(_, lane)| lane.pending > 0).map(|(id, _)| *id)
     }
 
+    pub fn leased(&self) -> impl Iterator<Item = LaneId> {
+        self.lanes.iter().filter(|(_, lane)| matches!(lane.line, Line::Leased(_))).map(|(id, _)| *id)
+    }
+
     pub fn held_by_account(&self, now: Millis) -> HashMap<String, u64> {
         let mut held = HashMap::new();
         for lane in self.lanes.values().filter(|lane| lane.hold.as_ref().is_some_and(|hold| hold.until > now)) {

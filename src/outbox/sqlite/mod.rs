@@ -115,6 +115,7 @@ impl Sqlite {
             commit_seconds: Mutex::default(),
         });
         shared.read_lanes(&db, clock.now_ms()).map_err(broken)?;
+        shared.begin(&mut db).map_err(broken)?;
         let (requests, waiting) = mpsc::channel();
         let writer = Writer {
             db: Some(db),
@@ -156,7 +157,7 @@ impl Sqlite {
     }
 
     fn lanes(&self) -> MutexGuard<'_, Lanes> {
-        self.shared.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shared.lanes()
     }
 }
 
@@ -202,6 +203,15 @@ impl Outbox for Sqlite {
     }
 
     fn release(&self, lease: Lease, until: Until) {
+        self.lanes().release(&lease, until);
+    }
+
+    fn abandon(&self, lease: Lease, until: Until) {
+        // Nobody waits for the answer; the writer takes it before whatever the lane's next holder settles.
+        if let Some(writer) = &*self.writer.lock().unwrap_or_else(PoisonError::into_inner) {
+            let (answer, _) = oneshot::channel();
+            let _ = writer.requests.send(Request { change: Change::Mark(lease.lane), answer });
+        }
         self.lanes().release(&lease, until);
     }
 
@@ -311,6 +321,35 @@ impl Shared {
         short.then_some(move || OutboxError::ReserveReached { reserve_mb })
     }
 
+    fn lanes(&self) -> MutexGuard<'_, Lanes> {
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes the store. Whoever had it and did not close it died, perhaps between a message and its settle: the head of
+    /// each lane may stand in its channel.
+    fn begin(&self, db: &mut Connection) -> rusqlite::Result<()> {
+        let begin = db.transaction()?;
+        if !statements::is_closed(&begin)? {
+            let lanes = self.lanes();
+            for lane in lanes.lanes_with_pending() {
+                statements::mark_head(&begin, lane, lanes.span(lane))?;
+            }
+        }
+        statements::set_closed(&begin, false)?;
+        begin.commit()
+    }
+
+    /// Leaves the store in order. Whoever still holds a lane was cut off.
+    fn end(&self, db: &mut Connection) -> rusqlite::Result<()> {
+        let end = db.transaction()?;
+        let lanes = self.lanes();
+        for lane in lanes.leased() {
+            statements::mark_head(&end, lane, lanes.span(lane))?;
+        }
+        statements::set_closed(&end, true)?;
+        end.commit()
+    }
+
     fn open_writable(&self) -> rusqlite::Result<Connection> {
         open(&self.options.path, true)
     }
@@ -349,7 +388,7 @@ impl Shared {
         let pending = statements::pending_by_lane(db)?;
         let last = Segment::of(statements::last_ids(db)?.1);
         let names = statements::channels(db)?.into_iter().map(|(id, name, _)| (id, name)).collect();
-        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lanes = self.lanes();
         for row in rows {
             lanes.add_lane(row.id, &row.account, row.hold.map(|hold| hold.at_start(now)));
         }
@@ -362,7 +401,7 @@ impl Shared {
         let names: HashMap<i64, String> =
             self.channels.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect();
         let (pending, busy, lanes_held, accounts_held) = {
-            let lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+            let lanes = self.lanes();
             let pending: Vec<_> = lanes.channels_with_pending().collect();
             let busy: Vec<_> = lanes.lanes_with_pending().map(|lane| (lane, lanes.span(lane))).collect();
             (pending, busy, lanes.held_by_account(now), lanes.accounts_held())
@@ -374,8 +413,8 @@ impl Shared {
                 gauge.pending = pending.max(0) as u64;
             }
         }
-        for (lane, (first, last)) in busy {
-            let Some((channel, planned_at)) = statements::oldest_of_lane(db, lane, first, last)? else { continue };
+        for (lane, span) in busy {
+            let Some((_, channel, planned_at)) = statements::oldest_of_lane(db, lane, span)? else { continue };
             if let Some(gauge) = names.get(&channel).and_then(|name| channels.get_mut(name)) {
                 gauge.oldest = Some(gauge.oldest.map_or(planned_at, |oldest| oldest.min(planned_at)));
             }

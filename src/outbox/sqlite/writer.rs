@@ -1,8 +1,8 @@
 //! The one writer: it takes whatever waits into one transaction (group commit) and answers each caller after the
 //! commit is on disk.
 
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, TransactionBehavior};
@@ -61,6 +61,9 @@ impl Writer {
                 group.push(next);
             }
             self.commit(&mut group);
+        }
+        if let Some(Err(error)) = self.db.as_mut().map(|db| self.shared.end(db)) {
+            tracing::warn!(%error, "the store could not be closed in order; the next start marks what may have been sent");
         }
     }
 
@@ -181,7 +184,7 @@ impl Writer {
 
     /// Lets a committed change be seen by the lanes.
     fn take(&mut self, effect: Effect) -> Answer {
-        let mut lanes = self.shared.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lanes = self.shared.lanes();
         match effect {
             Effect::Accepted(accepted, planned) => {
                 for new in &planned {

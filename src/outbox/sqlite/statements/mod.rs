@@ -28,6 +28,15 @@ pub fn last_ids(db: &Connection) -> Result<(i64, i64)> {
     db.query_row("select last_event, last_delivery from ledger", [], |row| Ok((row.get(0)?, row.get(1)?)))
 }
 
+/// Whether the last process to have the store closed it.
+pub fn is_closed(db: &Connection) -> Result<bool> {
+    db.query_row("select closed from ledger", [], |row| row.get(0))
+}
+
+pub fn set_closed(db: &Connection, closed: bool) -> Result<()> {
+    one_row(db.execute("update ledger set closed = ?1", params![closed])?)
+}
+
 pub fn ledger(db: &Connection) -> Result<Ledger> {
     let columns = "received, routed, to_route, ignored, duplicate, unreadable, planned, delivered, pending, dead, \
                    filtered, merged";
@@ -351,19 +360,30 @@ fn due(row: &Row<'_>) -> Result<Due> {
     })
 }
 
-/// Of the lane's lowest pending delivery: its channel, and when it was planned.
-pub fn oldest_of_lane(db: &Connection, lane: LaneId, from: Segment, last: Segment) -> Result<Option<(i64, Millis)>> {
+/// Of the lane's lowest pending delivery: its id, its channel, and when it was planned.
+pub fn oldest_of_lane(
+    db: &Connection,
+    lane: LaneId,
+    (from, last): (Segment, Segment),
+) -> Result<Option<(i64, i64, Millis)>> {
     let mut select = db.prepare_cached(
-        "select channel, planned_at from deliveries indexed by pending
+        "select id, channel, planned_at from deliveries indexed by pending
          where id >> 10 = ?1 and lane = ?2 and state = 0 order by id limit 1",
     )?;
+    let of_row = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
     for segment in from.to(last) {
-        let oldest = select.query_row(params![segment, lane.0], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+        let oldest = select.query_row(params![segment, lane.0], of_row).optional()?;
         if oldest.is_some() {
             return Ok(oldest);
         }
     }
     Ok(None)
+}
+
+/// The lane's lowest pending delivery may stand in its channel already.
+pub fn mark_head(db: &Connection, lane: LaneId, span: (Segment, Segment)) -> Result<()> {
+    let Some((id, ..)) = oldest_of_lane(db, lane, span)? else { return Ok(()) };
+    one_row(db.prepare_cached("update deliveries set unclear = 1 where id = ?1")?.execute(params![id])?)
 }
 
 // --- settle -------------------------------------------------------------------------------------------------------
@@ -446,6 +466,7 @@ pub fn channel_and_state(db: &Connection, id: DeliveryId) -> Result<Option<(i64,
 }
 
 /// A dead letter becomes due again, in the lane where its channel leads now. Rendered anew unless a part was placed.
+/// Whether it may stand there already is known to whoever asked for the replay.
 pub fn revive(db: &Connection, id: DeliveryId, lane: i64, give_up_at: Millis) -> Result<()> {
     let forgotten = db
         .prepare_cached(
@@ -455,7 +476,7 @@ pub fn revive(db: &Connection, id: DeliveryId, lane: i64, give_up_at: Millis) ->
         .execute(params![id.0])?;
     one_row(
         db.prepare_cached(
-            "update deliveries set state = 0, reason = null, lane = ?2, give_up_at = ?3,
+            "update deliveries set state = 0, unclear = 0, reason = null, lane = ?2, give_up_at = ?3,
                  message = case when ?4 then null else message end where id = ?1 and state = 2",
         )?
         .execute(params![id.0, lane, give_up_at, forgotten > 0])?,
