@@ -21,6 +21,7 @@ use crate::outbox::Fingerprint;
 
 pub use auth::Secrets;
 pub use intake::{Answer, GIVE_UP_AFTER_HOURS, Intake};
+pub use key::{Place, Queues};
 pub use read::Reader;
 
 /// A configured intake of kind `tracker`.
