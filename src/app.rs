@@ -22,7 +22,7 @@ use crate::lifecycle::Lifecycle;
 use crate::messenger::sender::{self, Limits, Sender, Target};
 use crate::messenger::{slack, telegram, transport};
 use crate::outbox::{Outbox, OutboxError, Place, Sqlite, SqliteOptions};
-use crate::source::{GIVE_UP_AFTER_HOURS, Intake, Reader, Secrets, Source};
+use crate::source::{GIVE_UP_AFTER_HOURS, Intake, Queues, Reader, Secrets, Source};
 use crate::telemetry::{ByMessenger, ByOutcome, Metrics};
 use crate::template::{Locale, Templates};
 
@@ -241,7 +241,10 @@ fn sources(config: &Config, secrets: &Resolver<'_>) -> Result<HashMap<String, So
             secrets: Secrets::new(&own),
             url_secret: source.url_secret,
             dedupe: source.dedupe_seconds.map(|seconds| Duration::from_secs(u64::from(seconds))),
-            reader: Reader { web_url: config.tracker.web_url.as_str().to_owned() },
+            reader: Reader {
+                web_url: config.tracker.web_url.as_str().to_owned(),
+                queues: Queues::new(config.tracker.queues.iter().cloned()),
+            },
         };
         sources.insert(source.name.to_string(), made);
     }

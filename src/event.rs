@@ -60,13 +60,13 @@ name!(ChannelName, "channel");
 pub enum Reading {
     /// A JSON object as the standard wants it.
     Strict,
-    /// JSON with the known mistakes of raw trigger variables mended.
+    /// JSON with the known mistakes of trigger bodies mended.
     Repaired,
     /// `application/x-www-form-urlencoded`.
     Form,
     /// The query string of the call.
     Query,
-    /// Only the key could be taken.
+    /// Only an issue's key was found, somewhere in the text.
     KeyOnly,
 }
 

@@ -149,16 +149,7 @@ async fn form_and_query_calls_arrive_with_their_members() {
 async fn what_cannot_be_read_is_told_kept_and_counted() {
     let world = Setup::default().start().await;
     let url = world.public_url("/hooks/tracker");
-    let deep = format!("{{\"key\":\"TEST-1\",\"x\":{}", "[".repeat(10_000));
-    for body in [
-        "",
-        "not json",
-        "[1,2]",
-        r#"{"no":"key"}"#,
-        r#"{"key":"TEST-1","s":"\ud800"}"#,
-        r#"{"key":"TEST-1","n":1e999}"#,
-        &deep,
-    ] {
+    for body in ["", "not json", "[1,2]", r#"{"no":"key"}"#, r#"{"key":"TEST"}"#, r#"{"key":"#, "UTF-8, ТEST-1"] {
         let answer = world.http.post(&url).header("authorization", HOOK_SECRET).body(body.to_owned()).await;
         assert_eq!(answer.status, 400, "{body:.60}: {}", answer.text);
         assert!(answer.json()["error"].as_str().is_some_and(|why| !why.is_empty()));
@@ -173,6 +164,33 @@ async fn what_cannot_be_read_is_told_kept_and_counted() {
     let metrics = world.metrics().await;
     assert!(metrics.contains(r#"campanile_ledger_received{part="unreadable"} 7"#), "{metrics}");
     assert!(metrics.contains("campanile_received 8"), "{metrics}");
+}
+
+#[tokio::test]
+async fn what_yields_a_key_at_least_is_taken_with_its_reading() {
+    let world = Setup::default().only_slack().start().await;
+    let url = world.public_url("/hooks/tracker");
+    let deep = format!("{{\"key\":\"TEST-1\",\"x\":{}", "[".repeat(10_000));
+    for (body, reading, degraded) in [
+        (r#"{"key":"TEST-1"}"#, "strict", false),
+        (r#"{"key":"TEST-1","key":"EVIL-1"}"#, "strict", true),
+        (r#"{"key":"TEST-1","s":"\ud800"}"#, "repaired", true),
+        (r#"{"key":"TEST-1","n":1e999}"#, "repaired", true),
+        ("key=TEST-1", "form", false),
+        (r#"["TEST-1"]"#, "key-only", true),
+        ("about TEST-1", "key-only", true),
+        (&deep, "key-only", true),
+    ] {
+        let answer = world.http.post(&url).header("authorization", HOOK_SECRET).body(body.to_owned()).await;
+        assert_eq!(answer.status, 202, "{body:.60}: {}", answer.text);
+        let event = world.api(&format!("/api/v1/events/{}", answer.json()["event"])).await;
+        let document = &event["event"]["document"];
+        assert_eq!(document["issue"]["key"], "TEST-1", "{body:.60}");
+        assert_eq!(
+            (&document["event"]["reading"], &document["event"]["degraded"]),
+            (&json!(reading), &json!(degraded))
+        );
+    }
 }
 
 #[tokio::test]

@@ -17,6 +17,7 @@ mod hostile;
 mod limits;
 mod outbox;
 mod pace;
+mod reading;
 mod readme;
 mod rendering;
 mod replay;

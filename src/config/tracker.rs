@@ -14,7 +14,7 @@ pub struct Tracker {
     pub token_type: TokenType,
     /// Always there when there is a token.
     pub organization: Option<Organization>,
-    /// Known queues; keys of others are not taken from titles and branches. Empty: all.
+    /// Known queues; keys of others are not taken from texts, titles and branches. Empty: all.
     pub queues: Vec<String>,
 }
 

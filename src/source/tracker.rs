@@ -120,13 +120,13 @@ impl<'a> Members<'a> {
         (found != Person::default()).then_some(found)
     }
 
-    /// A list, or text with commas between (the separator of raw lists is not documented).
+    /// A list, also as JSON in quotes, or text with commas between (the separator of raw lists is not documented).
     fn list(&self, name: &str) -> Vec<Value> {
         match self.get(name) {
             Some(Value::Array(items)) => items.clone(),
-            Some(Value::String(items)) => {
+            Some(Value::String(items)) => serde_json::from_str(items).unwrap_or_else(|_| {
                 items.split(',').map(str::trim).filter(|item| !item.is_empty()).map(Value::from).collect()
-            }
+            }),
             Some(other) => vec![other.clone()],
             None => Vec::new(),
         }
@@ -267,11 +267,13 @@ fn time(value: &Value) -> Option<Timestamp> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use serde_json::json;
 
+    use super::*;
+    use crate::source::Queues;
+
     fn read(body: Value) -> Event {
-        let reader = Reader { web_url: "https://tracker.yandex.ru".into() };
+        let reader = Reader { web_url: "https://tracker.yandex.ru".into(), queues: Queues::default() };
         let found = reader.read("", body.to_string().as_bytes()).unwrap();
         event(&SourceName::try_from("tracker".to_owned()).unwrap(), found, &reader, Timestamp::UNIX_EPOCH)
     }
