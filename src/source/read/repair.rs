@@ -9,9 +9,10 @@
 //! | `"summary": "a "b" c\d"`, with newlines | that text, backslashes and all: a raw variable in quotes |
 //!
 //! A raw variable holds what an issue's author wrote, and that may look like the body's own members. A string ends only
-//! where another member or the body's end follows, but an author can write that too. So where raw text is met, the issue's
-//! key is taken from what stands before all authors' text; a key behind it only where it is named once, so that
-//! it must be the trigger's; and where a member stands twice, nothing behind is believed.
+//! where another member or the body's end follows, but an author can write that too. So where raw text is met, the
+//! issue's key is taken from what stands before all authors' text; from behind it only where one is named, which then
+//! must be the trigger's; and where a member stands twice, nothing behind is believed. What stays possible: where the
+//! trigger names no `key` or no `event` at all, an author can, just as in valid JSON.
 
 use serde_json::Value;
 
@@ -24,8 +25,8 @@ const DEEPEST: usize = 32;
 const LONGEST_WORD: usize = 128;
 /// Members that hold what people write, whether it needed mending in this call or not.
 const OF_AUTHORS: &[&str] = &["summary", "description", "comment", "text", "title"];
-/// Members of the messenger tutorials' bodies (tracker.md 3.3), which have no `key` and no `event`: their issue stands in
-/// the text. What is so named behind the text is an author's.
+/// Members of the messenger tutorials' bodies (tracker.md 3.3), which have no `key` and no `event`: their issue stands
+/// in the text. What is so named behind the text is an author's.
 const OF_MESSENGERS: &[&str] = &["chat_id", "link_names"];
 
 /// A body with mistakes.
@@ -169,7 +170,10 @@ impl<'a> Mender<'a> {
     /// The items of a list whose bracket was read, holes left out.
     fn list(&mut self) -> Vec<Value> {
         let mut items = Vec::new();
-        self.each(b'[', b']', |mender| Some(items.push(mender.value()?)));
+        self.each(b'[', b']', |mender| {
+            items.push(mender.value()?);
+            Some(())
+        });
         items
     }
 
