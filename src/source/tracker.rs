@@ -361,6 +361,13 @@ mod tests {
     }
 
     #[test]
+    fn a_list_in_quotes_is_a_list() {
+        let event = read(json!({"key": "TEST-1", "followers": "[]", "tags": r#"["a, b"]"#, "components": "a, b"}));
+        let issue = event.issue.unwrap();
+        assert_eq!((issue.followers, issue.tags, issue.components.len()), (vec![], vec!["a, b".to_owned()], 2));
+    }
+
+    #[test]
     fn times_in_every_form_and_otherwise_absent() {
         for (at, expected) in [
             (json!("2026-05-12T09:15:02.100Z"), Some("2026-05-12T09:15:02.1Z")),
