@@ -206,7 +206,7 @@ async fn retention(outbox: Arc<dyn Outbox>, keep: Duration, clock: Clock, lifecy
     while !lifecycle.stopping.is_cancelled() {
         let now = clock.now_ms();
         match outbox.expire(now, now.saturating_sub(keep.as_millis() as i64)).await {
-            Ok(rows) if rows > 0 => continue,
+            Ok(expired) if expired.more => continue,
             Ok(_) => {}
             Err(error) => warn!(%error, "old rows could not be deleted; trying again later"),
         }

@@ -115,6 +115,18 @@ impl<S: Store> Bench<S> {
         self.outbox.release(lease, Until::Now);
     }
 
+    /// Deletes what may go, and tells how many rows each batch took.
+    async fn expire(&self, now: Millis, cutoff: Millis) -> Vec<usize> {
+        let mut batches = Vec::new();
+        loop {
+            let expired = self.outbox.expire(now, cutoff).await.unwrap();
+            batches.push(expired.rows);
+            if !expired.more {
+                return batches;
+            }
+        }
+    }
+
     async fn ledger(&self) -> Ledger {
         let ledger = self.outbox.gauges().await.unwrap().ledger;
         assert!(ledger.balances(), "{ledger:?}");

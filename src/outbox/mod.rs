@@ -29,7 +29,7 @@ pub use sqlite::{Sqlite, SqliteOptions};
 pub type Millis = i64;
 
 /// What two calls have in common when they are the same call, sent twice.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Hash)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Hash, Ord, PartialOrd)]
 pub struct Fingerprint(pub [u8; 16]);
 
 /// An event with its plan, on its way into the outbox.
@@ -308,6 +308,14 @@ pub struct Filter {
     pub state: Option<State>,
 }
 
+/// One batch of what retention deletes.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Expired {
+    pub rows: usize,
+    /// There is another batch.
+    pub more: bool,
+}
+
 /// Which dead letters a person wants to be due again.
 #[derive(Clone, Debug)]
 pub enum Replay {
@@ -380,8 +388,9 @@ pub trait Outbox: Send + Sync {
     fn writable(&self) -> tokio::sync::watch::Receiver<bool>;
     /// Time since the last commit or probe, on a clock that only moves forward.
     fn since_last_write(&self) -> std::time::Duration;
-    /// Deletes what was settled before `cutoff`, one small batch; says how many rows went.
-    async fn expire(&self, now: Millis, cutoff: Millis) -> Result<usize, OutboxError>;
+    /// Deletes what was settled before `cutoff`, and what is remembered for longer than it should be: one small batch of
+    /// it.
+    async fn expire(&self, now: Millis, cutoff: Millis) -> Result<Expired, OutboxError>;
     async fn gauges(&self) -> Result<Gauges, OutboxError>;
 
     async fn events(&self, filter: Filter) -> Result<Vec<EventRow>, OutboxError>;

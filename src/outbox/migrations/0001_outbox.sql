@@ -5,6 +5,7 @@ create table ledger (
     last_event    integer not null default 0,
     last_delivery integer not null default 0,
     closed        integer not null default 1,   -- 0: a process has the store, or died with it
+    seen_to       integer not null default 0,   -- the fingerprints of events up to this one are in `seen`
     received integer not null default 0, routed     integer not null default 0, to_route integer not null default 0,
     ignored  integer not null default 0, duplicate  integer not null default 0, unreadable integer not null default 0,
     planned  integer not null default 0, delivered  integer not null default 0, pending  integer not null default 0,
@@ -23,16 +24,17 @@ create table events (
     received_at    integer not null,
     first_delivery integer,           -- its deliveries have this id and the ones after it
     deliveries     integer not null,
+    fingerprint    blob    not null,
+    until          integer not null,  -- the same call is a duplicate until then
     document       text    not null
 );
 
--- Calls already taken, until they may come again.
+-- Calls already taken, by what tells one from another. The newest are in `events` alone.
 create table seen (
     fingerprint blob    primary key,
     event       integer not null,
     until       integer not null
 ) without rowid;
-create index seen_until on seen (until);
 
 create table unreadable (
     id     integer primary key,

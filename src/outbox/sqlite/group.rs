@@ -3,16 +3,20 @@
 use rusqlite::Connection;
 
 use super::Channels;
+use super::seen::{self, Known};
 use super::statements::{self, NewDelivery, PendingInLane, Segment, Settled};
 use super::writer::Writer;
 use crate::delivery::{DeliveryId, EventId};
 use crate::outbox::{
-    Accepted, Arrival, Aside, Hold, LaneId, Lease, Ledger, Millis, Next, OutboxError, Place, Replay, Settlement, State,
+    Accepted, Arrival, Aside, Expired, Fingerprint, Hold, LaneId, Lease, Ledger, Millis, Next, OutboxError, Place,
+    Replay, Settlement, State,
 };
 
 /// Dead letters made due again in one transaction.
 const REPLAY_BATCH: usize = 1_000;
 const EXPIRE_BATCH: usize = 200;
+/// Fingerprints looked at in one transaction.
+const FORGET_BATCH: usize = 2_000;
 const UNREADABLE_KEPT: i64 = 1_000;
 
 /// A change to the store. Applied to a transaction it has an [`Effect`], which counts once that is committed.
@@ -35,8 +39,15 @@ pub enum Effect {
     Placed(Channels),
     AccountHeld(String, Option<Hold>),
     Revived(Vec<PendingInLane>),
-    Expired { rows: usize, cursor: i64 },
+    Expired(Expired, Walked),
     None,
+}
+
+/// How far the retention has walked.
+#[derive(Clone, Copy, Default)]
+pub struct Walked {
+    pub events_to: i64,
+    pub seen_to: Fingerprint,
 }
 
 /// A transaction in the making.
@@ -46,6 +57,7 @@ pub struct Group<'a> {
     pub last_event: i64,
     pub last_delivery: i64,
     pub ledger: Ledger,
+    pub seen: seen::Turn,
     pub statements: u64,
 }
 
@@ -108,15 +120,14 @@ impl Group<'_> {
         let event = self.last_event + 1;
         let first_delivery = self.last_delivery + 1;
         self.statements += 1;
-        let now = arrival.received_at;
-        if !statements::remember(self.db, arrival.fingerprint, event, arrival.remember_until, now)? {
-            self.statements += 1;
-            let event = statements::remembered(self.db, arrival.fingerprint)?;
+        let seen = &self.writer.seen;
+        if let Some(event) = seen.find(self.db, &self.seen, arrival.fingerprint, arrival.received_at)? {
             self.ledger.received += 1;
             self.ledger.duplicate += 1;
-            return Ok(Effect::Accepted(Accepted::Duplicate { event }, Vec::new()));
+            return Ok(Effect::Accepted(Accepted::Duplicate { event: EventId(event) }, Vec::new()));
         }
         self.last_event = event;
+        self.seen.add(arrival.fingerprint, Known { event, until: arrival.remember_until });
         statements::insert_event(self.db, event, arrival, (!ways.is_empty()).then_some(first_delivery))?;
         let mut pending = Vec::with_capacity(ways.len());
         for (planned, (channel, lane)) in arrival.planned.iter().zip(ways) {
@@ -278,17 +289,16 @@ impl Group<'_> {
     }
 
     fn expire(&mut self, now: Millis, cutoff: Millis) -> Result<Effect, Refusal> {
-        let old = statements::old_events(self.db, self.writer.expired_to, cutoff, EXPIRE_BATCH)?;
-        let cursor = match old.last() {
-            Some((last, ..)) if old.len() == EXPIRE_BATCH => *last,
-            _ => 0,
-        };
-        let mut rows = 0;
+        let expired = &self.writer.expired;
+        let old = statements::old_events(self.db, expired.events_to, cutoff, EXPIRE_BATCH)?;
+        let events_to = old.last().filter(|_| old.len() == EXPIRE_BATCH).map(|(last, ..)| *last);
+        let mut rows = statements::forget_unreadable(self.db, cutoff, UNREADABLE_KEPT)?;
         for (event, first, count) in old {
             rows += statements::delete_event(self.db, event, first, count, cutoff)?;
         }
-        rows += statements::forget_seen(self.db, now, EXPIRE_BATCH)?;
-        rows += statements::forget_unreadable(self.db, cutoff, UNREADABLE_KEPT)?;
-        Ok(Effect::Expired { rows, cursor })
+        let seen_to = statements::forget_seen(self.db, expired.seen_to, FORGET_BATCH, now)?;
+        let more = events_to.is_some() || seen_to.is_some();
+        let walked = Walked { events_to: events_to.unwrap_or_default(), seen_to: seen_to.unwrap_or_default() };
+        Ok(Effect::Expired(Expired { rows, more }, walked))
     }
 }

@@ -6,6 +6,7 @@
 mod checkpoint;
 mod group;
 mod lanes;
+mod seen;
 mod statements;
 mod writer;
 
@@ -23,14 +24,15 @@ use rusqlite_migration::{M, Migrations};
 use tokio::sync::{oneshot, watch};
 
 use super::{
-    Accepted, Arrival, Aside, ChannelGauge, DeliveryRow, Due, EventRow, Filter, Gauges, Hold, Lease, Millis, Outbox,
-    OutboxError, Place, Replay, Settlement, Until,
+    Accepted, Arrival, Aside, ChannelGauge, DeliveryRow, Due, EventRow, Expired, Filter, Gauges, Hold, Lease, Millis,
+    Outbox, OutboxError, Place, Replay, Settlement, Until,
 };
 use crate::clock::Clock;
 use crate::delivery::{DeliveryId, EventId};
 use checkpoint::Checkpoints;
 use group::Change;
 use lanes::Lanes;
+use seen::Seen;
 use statements::Segment;
 use writer::{Answer, Request, Writer};
 
@@ -101,6 +103,7 @@ impl Sqlite {
         for (account, hold) in statements::accounts(&db).map_err(broken)? {
             lanes.hold_account(&account, hold.map(|hold| hold.at_start(clock.now_ms())));
         }
+        let seen = Seen::read(&db, seen::KEPT).map_err(broken)?;
         let (last_event, last_delivery) = statements::last_ids(&db).map_err(broken)?;
         let pending = statements::ledger(&db).map_err(broken)?.pending;
         let shared = Arc::new(Shared {
@@ -124,7 +127,8 @@ impl Sqlite {
             last_event,
             last_delivery,
             pending,
-            expired_to: 0,
+            expired: group::Walked::default(),
+            seen,
             requests: waiting,
             log_given_back: None,
             checkpoints: Checkpoints::start(&path)
@@ -173,7 +177,7 @@ impl Outbox for Sqlite {
     async fn accept(&self, arrival: Arrival) -> Result<Accepted, OutboxError> {
         match self.change(Change::Accept(arrival)).await? {
             Answer::Accepted(accepted) => Ok(accepted),
-            Answer::Count(_) | Answer::Done => Err(OutboxError::Closed),
+            Answer::Count(_) | Answer::Expired(_) | Answer::Done => Err(OutboxError::Closed),
         }
     }
 
@@ -257,10 +261,10 @@ impl Outbox for Sqlite {
         self.shared.started.elapsed().saturating_sub(at)
     }
 
-    async fn expire(&self, now: Millis, cutoff: Millis) -> Result<usize, OutboxError> {
+    async fn expire(&self, now: Millis, cutoff: Millis) -> Result<Expired, OutboxError> {
         match self.change(Change::Expire { now, cutoff }).await? {
-            Answer::Count(rows) => Ok(rows),
-            Answer::Accepted(_) | Answer::Done => Ok(0),
+            Answer::Expired(expired) => Ok(expired),
+            Answer::Accepted(_) | Answer::Count(_) | Answer::Done => Ok(Expired::default()),
         }
     }
 
@@ -297,7 +301,7 @@ impl Outbox for Sqlite {
     async fn replay(&self, which: Replay, give_up_at: Millis) -> Result<usize, OutboxError> {
         match self.change(Change::Replay { which, give_up_at }).await? {
             Answer::Count(revived) => Ok(revived),
-            Answer::Accepted(_) | Answer::Done => Ok(0),
+            Answer::Accepted(_) | Answer::Expired(_) | Answer::Done => Ok(0),
         }
     }
 
@@ -307,6 +311,17 @@ impl Outbox for Sqlite {
             drop(requests);
             // The writer ends with its last group; joining must not block the runtime.
             let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+        }
+    }
+}
+
+/// The lock goes with the last field: until then the writer must have ended, or two would write.
+impl Drop for Sqlite {
+    fn drop(&mut self) {
+        if let Some(Handle { requests, thread }) = self.writer.get_mut().unwrap_or_else(PoisonError::into_inner).take()
+        {
+            drop(requests);
+            let _ = thread.join();
         }
     }
 }

@@ -9,9 +9,10 @@ use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::oneshot;
 
 use super::checkpoint::Checkpoints;
-use super::group::{Change, Effect, Group, Refusal};
+use super::group::{Change, Effect, Group, Refusal, Walked};
+use super::seen::{self, Seen};
 use super::{Channels, Shared, statements};
-use crate::outbox::{Accepted, Ledger, OutboxError};
+use crate::outbox::{Accepted, Expired, Ledger, OutboxError};
 
 /// A group is one commit; a larger one would keep its first callers waiting.
 const LARGEST_GROUP: usize = 512;
@@ -23,6 +24,7 @@ const GIVE_BACK_EVERY: Duration = Duration::from_secs(1);
 pub enum Answer {
     Accepted(Accepted),
     Count(usize),
+    Expired(Expired),
     Done,
 }
 
@@ -38,11 +40,20 @@ pub struct Writer {
     pub last_event: i64,
     pub last_delivery: i64,
     pub pending: i64,
-    /// How far the retention has walked.
-    pub expired_to: i64,
+    pub seen: Seen,
+    pub expired: Walked,
     pub requests: Receiver<Request>,
     pub log_given_back: Option<Instant>,
     pub checkpoints: Checkpoints,
+}
+
+/// What a transaction leaves behind outside the database.
+struct Committed {
+    effects: Vec<Result<Effect, OutboxError>>,
+    last_event: i64,
+    last_delivery: i64,
+    pending: i64,
+    seen: seen::Turn,
 }
 
 impl Writer {
@@ -141,18 +152,18 @@ impl Writer {
         let Some(mut db) = self.db.take() else { return Ok(Vec::new()) };
         let ended = self.transact(&mut db, changes);
         self.db = Some(db);
-        let (effects, last_event, last_delivery, pending) = ended?;
+        let Committed { effects, last_event, last_delivery, pending, seen } = ended?;
         (self.last_event, self.last_delivery) = (last_event, last_delivery);
         self.pending += pending;
+        self.seen.committed(seen, last_event);
         Ok(effects)
     }
 
-    #[allow(clippy::type_complexity)]
     fn transact<'a>(
         &self,
         db: &mut Connection,
         changes: impl Iterator<Item = &'a Change>,
-    ) -> rusqlite::Result<(Vec<Result<Effect, OutboxError>>, i64, i64, i64)> {
+    ) -> rusqlite::Result<Committed> {
         let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let mut group = Group {
             db: &transaction,
@@ -160,6 +171,7 @@ impl Writer {
             last_event: self.last_event,
             last_delivery: self.last_delivery,
             ledger: Ledger::default(),
+            seen: seen::Turn::default(),
             statements: 0,
         };
         let mut effects = Vec::new();
@@ -170,16 +182,16 @@ impl Writer {
                 Err(Refusal::Database(error)) => return Err(error),
             });
         }
-        let (last_event, last_delivery, ledger) = (group.last_event, group.last_delivery, group.ledger);
-        let statements = group.statements;
+        self.seen.make_room(&transaction, &mut group.seen)?;
+        let Group { last_event, last_delivery, ledger, seen, statements, .. } = group;
         if ledger == Ledger::default() && effects.is_empty() {
             statements::probe(&transaction)?;
         } else {
             statements::add_to_ledger(&transaction, &ledger, last_event, last_delivery)?;
         }
         transaction.commit()?;
-        self.shared.count_statements(statements + 1);
-        Ok((effects, last_event, last_delivery, ledger.pending))
+        self.shared.count_statements(statements + seen.statements() + 1);
+        Ok(Committed { effects, last_event, last_delivery, pending: ledger.pending, seen })
     }
 
     /// Lets a committed change be seen by the lanes.
@@ -217,9 +229,9 @@ impl Writer {
                 }
                 Answer::Count(revived.len())
             }
-            Effect::Expired { rows, cursor } => {
-                self.expired_to = cursor;
-                Answer::Count(rows)
+            Effect::Expired(expired, walked) => {
+                self.expired = walked;
+                Answer::Expired(expired)
             }
             Effect::None => Answer::Done,
         }

@@ -2,7 +2,7 @@
 
 mod listings;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ValueRef};
@@ -10,6 +10,7 @@ use rusqlite::{Connection, OptionalExtension, Result, Row, ToSql, params};
 
 use crate::delivery::{DeliveryId, EventId};
 use crate::event::{ChannelName, SourceName};
+use crate::outbox::sqlite::seen::Known;
 use crate::outbox::{Arrival, Attempt, Due, Fingerprint, Hold, LaneId, Ledger, Millis, Part, Place, State};
 
 pub use listings::{attempts, deliveries, events};
@@ -105,26 +106,36 @@ pub fn give_back_the_log(db: &Connection) -> Result<()> {
 
 // --- accept -------------------------------------------------------------------------------------------------------
 
-/// `false`: the fingerprint is known and its time is not over.
-pub fn remember(db: &Connection, fingerprint: Fingerprint, event: i64, until: Millis, now: Millis) -> Result<bool> {
-    let rows = db
-        .prepare_cached(
-            "insert into seen (fingerprint, event, until) values (?1, ?2, ?3) on conflict (fingerprint)
-             do update set event = excluded.event, until = excluded.until where seen.until <= ?4",
-        )?
-        .execute(params![fingerprint.0, event, until, now])?;
-    Ok(rows == 1)
+pub fn seen(db: &Connection, fingerprint: Fingerprint) -> Result<Option<Known>> {
+    db.prepare_cached("select event, until from seen where fingerprint = ?1")?
+        .query_row(params![fingerprint.0], |row| Ok(Known { event: row.get(0)?, until: row.get(1)? }))
+        .optional()
 }
 
-pub fn remembered(db: &Connection, fingerprint: Fingerprint) -> Result<EventId> {
-    db.prepare_cached("select event from seen where fingerprint = ?1")?
-        .query_row(params![fingerprint.0], |row| row.get(0).map(EventId))
+pub fn remember(db: &Connection, fingerprint: Fingerprint, known: Known) -> Result<()> {
+    one_row(
+        db.prepare_cached("insert or replace into seen (fingerprint, event, until) values (?1, ?2, ?3)")?
+            .execute(params![fingerprint.0, known.event, known.until])?,
+    )
+}
+
+/// Those that are not in `seen` yet, for sure. A call that came again after its time has the newer event.
+pub fn waiting_fingerprints(db: &Connection) -> Result<BTreeMap<Fingerprint, Known>> {
+    let mut select =
+        db.prepare("select fingerprint, id, until from events where id > (select seen_to from ledger) order by id")?;
+    let rows =
+        select.query_map([], |row| Ok((Fingerprint(row.get(0)?), Known { event: row.get(1)?, until: row.get(2)? })))?;
+    rows.collect()
+}
+
+pub fn seen_to(db: &Connection, event: i64) -> Result<()> {
+    one_row(db.execute("update ledger set seen_to = ?1", params![event])?)
 }
 
 pub fn insert_event(db: &Connection, id: i64, arrival: &Arrival, first_delivery: Option<i64>) -> Result<()> {
     db.prepare_cached(
-        "insert into events (id, source, kind, issue, received_at, first_delivery, deliveries, document)
-         values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        "insert into events (id, source, kind, issue, received_at, first_delivery, deliveries, fingerprint, until, document)
+         values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
     )?
     .execute(params![
         id,
@@ -134,6 +145,8 @@ pub fn insert_event(db: &Connection, id: i64, arrival: &Arrival, first_delivery:
         arrival.received_at,
         first_delivery,
         arrival.planned.len() as i64,
+        arrival.fingerprint.0,
+        arrival.remember_until,
         arrival.document,
     ])?;
     Ok(())
@@ -485,12 +498,20 @@ pub fn revive(db: &Connection, id: DeliveryId, lane: i64, give_up_at: Millis) ->
 
 // --- retention ----------------------------------------------------------------------------------------------------
 
-/// Events after `after` that came before `cutoff`: id, first delivery, how many.
+/// Events after `after` up to the first that came at `cutoff` or later: id, first delivery, how many. What is young is
+/// not walked through.
 pub fn old_events(db: &Connection, after: i64, cutoff: Millis, most: usize) -> Result<Vec<(i64, Option<i64>, i64)>> {
     let mut select = db.prepare_cached(
-        "select id, first_delivery, deliveries from events where id > ?1 and received_at < ?2 order by id limit ?3",
+        "select id, first_delivery, deliveries, received_at < ?2 from events where id > ?1 order by id limit ?3",
     )?;
-    select.query_map(params![after, cutoff, most as i64], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?.collect()
+    let mut rows = select.query(params![after, cutoff, most as i64])?;
+    let mut old = Vec::new();
+    while let Some(row) = rows.next()?
+        && row.get(3)?
+    {
+        old.push((row.get(0)?, row.get(1)?, row.get(2)?));
+    }
+    Ok(old)
 }
 
 /// Deletes an event with its deliveries, their messages and attempts, unless one of them is pending or was settled after `cutoff`.
@@ -515,11 +536,16 @@ pub fn delete_event(db: &Connection, event: i64, first: Option<i64>, count: i64,
     Ok(gone + 1)
 }
 
-pub fn forget_seen(db: &Connection, now: Millis, most: usize) -> Result<usize> {
-    db.prepare_cached(
-        "delete from seen where fingerprint in (select fingerprint from seen where until <= ?1 limit ?2)",
-    )?
-    .execute(params![now, most as i64])
+/// Deletes what is over among the next `most` behind `after`; gives the last of those, `None` at the table's end.
+pub fn forget_seen(db: &Connection, after: Fingerprint, most: usize, now: Millis) -> Result<Option<Fingerprint>> {
+    let last = db
+        .prepare_cached("select fingerprint from seen where fingerprint > ?1 order by fingerprint limit 1 offset ?2")?
+        .query_row(params![after.0, most as i64 - 1], |row| row.get(0).map(Fingerprint))
+        .optional()?;
+    let to = last.unwrap_or(Fingerprint([u8::MAX; 16]));
+    db.prepare_cached("delete from seen where fingerprint > ?1 and fingerprint <= ?2 and until <= ?3")?
+        .execute(params![after.0, to.0, now])?;
+    Ok(last)
 }
 
 /// Keeps the newest `keep` unreadable calls, none from before `cutoff`.
