@@ -13,7 +13,8 @@ use std::thread::JoinHandle;
 
 use rusqlite::Connection;
 
-use super::{open, statements};
+use super::file::open;
+use super::statements;
 
 /// Pages of 4 KiB in the log before they are moved: fewer, longer moves.
 const MOVED_AT: u32 = 16_000;

@@ -108,7 +108,7 @@ mod tests {
 
     fn store() -> Connection {
         let mut db = Connection::open_in_memory().unwrap();
-        rusqlite_migration::Migrations::from_slice(super::super::MIGRATIONS).to_latest(&mut db).unwrap();
+        rusqlite_migration::Migrations::from_slice(super::super::file::MIGRATIONS).to_latest(&mut db).unwrap();
         db
     }
 

@@ -11,7 +11,8 @@ use tokio::sync::oneshot;
 use super::checkpoint::Checkpoints;
 use super::group::{Change, Effect, Group, Refusal, Walked};
 use super::seen::{self, Seen};
-use super::{Channels, Shared, statements};
+use super::shared::Shared;
+use super::{Channels, statements};
 use crate::outbox::{Accepted, Expired, Ledger, OutboxError};
 
 /// A group is one commit; a larger one would keep its first callers waiting.

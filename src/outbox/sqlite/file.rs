@@ -1,0 +1,77 @@
+//! The store's file: whose it is, how it is opened, and its schema.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OpenFlags};
+use rusqlite_migration::{M, Migrations};
+
+use super::{checkpoint, statements};
+
+/// "Camp" in ASCII, in the file's header: tells our files from other programs'.
+const APPLICATION_ID: i32 = 0x4361_6d70;
+pub const MIGRATIONS: &[M<'static>] = &[M::up(include_str!("../migrations/0001_outbox.sql"))];
+/// The lock of the whole store: held while this process lives, gone with it.
+pub fn lock(path: &Path) -> Result<File, String> {
+    let beside = PathBuf::from(format!("{}.lock", path.display()));
+    let file =
+        own_file(&beside).map_err(|error| format!("its lock file {} cannot be made: {error}", beside.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => {
+            Err("another campanile is running on this store; stop it first, or give this one another `store:`".into())
+        }
+        Err(std::fs::TryLockError::Error(error)) => Err(format!("its lock file cannot be locked: {error}")),
+    }
+}
+
+/// Opens or makes a file that only its owner may read.
+pub fn own_file(path: &Path) -> std::io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt;
+    File::options().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
+}
+
+pub fn open(path: &Path, writes: bool) -> rusqlite::Result<Connection> {
+    let access = if writes { OpenFlags::SQLITE_OPEN_READ_WRITE } else { OpenFlags::SQLITE_OPEN_READ_ONLY };
+    let db = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    db.set_prepared_statement_cache_capacity(64);
+    db.busy_timeout(statements::BUSY)?;
+    // Without it a statement whose plan could depend on a bound value is prepared anew whenever that value changes.
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+    db.pragma_update(None, "cache_size", if writes { -16_000 } else { -4_000 })?;
+    if writes {
+        db.pragma_update(None, "journal_mode", "wal")?;
+        db.pragma_update(None, "synchronous", "full")?;
+        checkpoint::count_pages(&db);
+        db.pragma_update(None, "temp_store", "memory")?;
+    }
+    Ok(db)
+}
+
+/// Refuses another program's file before anything in it is changed: [`open`] would give it our journal.
+pub fn ours(path: &Path) -> Result<(), String> {
+    let unreadable = |error: rusqlite::Error| match error.sqlite_error_code() {
+        Some(rusqlite::ErrorCode::NotADatabase) => "is no SQLite file; give another path in `store:`".to_owned(),
+        _ => format!("cannot be read: {error}"),
+    };
+    let access = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let db = Connection::open_with_flags(path, access).map_err(unreadable)?;
+    let read = |sql| db.query_row(sql, [], |row| row.get::<_, i64>(0)).map_err(unreadable);
+    match (read("pragma application_id")?, read("select count(*) from sqlite_schema")?) {
+        (_, 0) => Ok(()),
+        (id, _) if id == i64::from(APPLICATION_ID) => Ok(()),
+        _ => Err("belongs to another program; give another path in `store:`".into()),
+    }
+}
+
+pub fn migrate(db: &mut Connection) -> Result<(), String> {
+    let marked = db.pragma_update(None, "application_id", APPLICATION_ID);
+    marked.map_err(|error| format!("cannot be marked as ours: {error}"))?;
+    Migrations::from_slice(MIGRATIONS).to_latest(db).map_err(|error| match error {
+        rusqlite_migration::Error::MigrationDefinition(
+            rusqlite_migration::MigrationDefinitionError::DatabaseTooFarAhead,
+        ) => "was written by a newer campanile; run that version, or restore a backup from before the upgrade".into(),
+        other => format!("its schema cannot be brought up to date: {other}"),
+    })
+}

@@ -1,0 +1,168 @@
+//! What the writer and the callers both see.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use rusqlite::Connection;
+use tokio::sync::watch;
+
+use super::file::open;
+use super::lanes::Lanes;
+use super::statements::{self, Segment};
+use super::{Channels, SqliteOptions};
+use crate::outbox::{ChannelGauge, Gauges, Millis, OutboxError};
+
+pub struct Shared {
+    pub options: SqliteOptions,
+    lanes: Mutex<Lanes>,
+    channels: Mutex<Vec<(i64, String)>>,
+    pub writable: watch::Sender<bool>,
+    started: Instant,
+    /// Milliseconds after `started`.
+    last_write: AtomicI64,
+    commits: AtomicU64,
+    statements: AtomicU64,
+    commit_seconds: Mutex<Vec<f64>>,
+}
+
+impl Shared {
+    pub fn new(options: SqliteOptions, lanes: Lanes) -> Self {
+        Self {
+            options,
+            lanes: Mutex::new(lanes),
+            channels: Mutex::default(),
+            writable: watch::Sender::new(true),
+            started: Instant::now(),
+            last_write: AtomicI64::new(0),
+            commits: AtomicU64::new(0),
+            statements: AtomicU64::new(0),
+            commit_seconds: Mutex::default(),
+        }
+    }
+
+    /// Why accepts are refused, when less than the reserve is free.
+    pub fn reserve_is_reached(&self) -> Option<impl Fn() -> OutboxError + use<>> {
+        let reserve_mb = self.options.reserve_mb;
+        let folder = self.options.path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let free = rustix::fs::statvfs(folder.unwrap_or(Path::new("."))).ok()?;
+        let short = free.f_bavail.saturating_mul(free.f_frsize) < reserve_mb.saturating_mul(1024 * 1024);
+        short.then_some(move || OutboxError::ReserveReached { reserve_mb })
+    }
+
+    pub fn lanes(&self) -> MutexGuard<'_, Lanes> {
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes the store. Whoever had it and did not close it died, perhaps between a message and its settle: the head of
+    /// each lane may stand in its channel.
+    pub fn begin(&self, db: &mut Connection) -> rusqlite::Result<()> {
+        let begin = db.transaction()?;
+        if !statements::is_closed(&begin)? {
+            let lanes = self.lanes();
+            for lane in lanes.lanes_with_pending() {
+                statements::mark_head(&begin, lane, lanes.span(lane))?;
+            }
+        }
+        statements::set_closed(&begin, false)?;
+        begin.commit()
+    }
+
+    /// Leaves the store in order. Whoever still holds a lane was cut off.
+    pub fn end(&self, db: &mut Connection) -> rusqlite::Result<()> {
+        let end = db.transaction()?;
+        let lanes = self.lanes();
+        for lane in lanes.leased() {
+            statements::mark_head(&end, lane, lanes.span(lane))?;
+        }
+        statements::set_closed(&end, true)?;
+        end.commit()
+    }
+
+    pub fn open_writable(&self) -> rusqlite::Result<Connection> {
+        open(&self.options.path, true)
+    }
+
+    pub fn committed(&self, took: Duration) {
+        self.last_write.store(self.started.elapsed().as_millis() as i64, Ordering::Relaxed);
+        self.commits.fetch_add(1, Ordering::Relaxed);
+        let mut seconds = self.commit_seconds.lock().unwrap_or_else(PoisonError::into_inner);
+        if seconds.len() < 4_096 {
+            seconds.push(took.as_secs_f64());
+        }
+        drop(seconds);
+        if self.writable.send_if_modified(|writable| !std::mem::replace(writable, true)) {
+            tracing::info!("the store can be written again");
+        }
+    }
+
+    pub fn since_last_write(&self) -> Duration {
+        let at = Duration::from_millis(self.last_write.load(Ordering::Relaxed).max(0) as u64);
+        self.started.elapsed().saturating_sub(at)
+    }
+
+    pub fn failed(&self, error: &rusqlite::Error) {
+        if self.writable.send_if_modified(|writable| std::mem::replace(writable, false)) {
+            tracing::error!(%error, "the store cannot be written: accepts are answered 500 and no lane sends until it can");
+        }
+    }
+
+    pub fn count_statements(&self, more: u64) {
+        self.statements.fetch_add(more, Ordering::Relaxed);
+    }
+
+    pub fn channels_changed(&self, channels: &Channels) {
+        let names = channels.iter().map(|(name, (id, _))| (*id, name.clone())).collect();
+        *self.channels.lock().unwrap_or_else(PoisonError::into_inner) = names;
+    }
+
+    /// Brings the memory of the lanes up to what the tables say. Leases stay.
+    pub fn read_lanes(&self, db: &Connection, now: Millis) -> rusqlite::Result<()> {
+        let rows = statements::lanes(db)?;
+        let pending = statements::pending_by_lane(db)?;
+        let last = Segment::of(statements::last_ids(db)?.1);
+        let names = statements::channels(db)?.into_iter().map(|(id, name, _)| (id, name)).collect();
+        let mut lanes = self.lanes();
+        for row in rows {
+            lanes.add_lane(row.id, &row.account, row.hold.map(|hold| hold.at_start(now)));
+        }
+        lanes.count_anew(&pending, last);
+        *self.channels.lock().unwrap_or_else(PoisonError::into_inner) = names;
+        Ok(())
+    }
+
+    pub fn gauges(&self, db: &Connection, now: Millis) -> rusqlite::Result<Gauges> {
+        let names: HashMap<i64, String> =
+            self.channels.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect();
+        let (pending, busy, lanes_held, accounts_held) = {
+            let lanes = self.lanes();
+            let pending: Vec<_> = lanes.channels_with_pending().collect();
+            let busy: Vec<_> = lanes.lanes_with_pending().map(|lane| (lane, lanes.span(lane))).collect();
+            (pending, busy, lanes.held_by_account(now), lanes.accounts_held())
+        };
+        let mut channels: HashMap<String, ChannelGauge> =
+            names.values().map(|name| (name.clone(), ChannelGauge::default())).collect();
+        for (channel, pending) in pending {
+            if let Some(gauge) = names.get(&channel).and_then(|name| channels.get_mut(name)) {
+                gauge.pending = pending.max(0) as u64;
+            }
+        }
+        for (lane, span) in busy {
+            let Some((_, channel, planned_at)) = statements::oldest_of_lane(db, lane, span)? else { continue };
+            if let Some(gauge) = names.get(&channel).and_then(|name| channels.get_mut(name)) {
+                gauge.oldest = Some(gauge.oldest.map_or(planned_at, |oldest| oldest.min(planned_at)));
+            }
+        }
+        Ok(Gauges {
+            ledger: statements::ledger(db)?,
+            channels,
+            lanes_held,
+            accounts_held,
+            commits: self.commits.load(Ordering::Relaxed),
+            statements: self.statements.load(Ordering::Relaxed),
+            commit_seconds: std::mem::take(&mut self.commit_seconds.lock().unwrap_or_else(PoisonError::into_inner)),
+        })
+    }
+}

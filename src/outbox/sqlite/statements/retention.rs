@@ -1,0 +1,62 @@
+//! What is deleted.
+
+use rusqlite::{Connection, OptionalExtension, Result, params};
+
+use super::one_row;
+use crate::outbox::{Fingerprint, Millis};
+
+/// Events after `after` up to the first that came at `cutoff` or later: id, first delivery, how many. What is young is
+/// not walked through.
+pub fn old_events(db: &Connection, after: i64, cutoff: Millis, most: usize) -> Result<Vec<(i64, Option<i64>, i64)>> {
+    let mut select = db.prepare_cached(
+        "select id, first_delivery, deliveries, received_at < ?2 from events where id > ?1 order by id limit ?3",
+    )?;
+    let mut rows = select.query(params![after, cutoff, most as i64])?;
+    let mut old = Vec::new();
+    while let Some(row) = rows.next()?
+        && row.get(3)?
+    {
+        old.push((row.get(0)?, row.get(1)?, row.get(2)?));
+    }
+    Ok(old)
+}
+
+/// Deletes an event with its deliveries, their messages and attempts, unless one of them is pending or was settled after `cutoff`.
+pub fn delete_event(db: &Connection, event: i64, first: Option<i64>, count: i64, cutoff: Millis) -> Result<usize> {
+    let (from, to) = match first {
+        Some(first) => (first, first + count),
+        None => (0, 0),
+    };
+    let kept: i64 = db
+        .prepare_cached(
+            "select count(*) from deliveries where id >= ?1 and id < ?2 and (state = 0 or settled_at >= ?3)",
+        )?
+        .query_row(params![from, to, cutoff], |row| row.get(0))?;
+    if kept > 0 {
+        return Ok(0);
+    }
+    db.prepare_cached("delete from attempts where delivery >= ?1 and delivery < ?2")?.execute(params![from, to])?;
+    db.prepare_cached("delete from messages where id in (select message from deliveries where id >= ?1 and id < ?2)")?
+        .execute(params![from, to])?;
+    let gone = db.prepare_cached("delete from deliveries where id >= ?1 and id < ?2")?.execute(params![from, to])?;
+    one_row(db.prepare_cached("delete from events where id = ?1")?.execute(params![event])?)?;
+    Ok(gone + 1)
+}
+
+/// Deletes what is over among the next `most` behind `after`; gives the last of those, `None` at the table's end.
+pub fn forget_seen(db: &Connection, after: Fingerprint, most: usize, now: Millis) -> Result<Option<Fingerprint>> {
+    let last = db
+        .prepare_cached("select fingerprint from seen where fingerprint > ?1 order by fingerprint limit 1 offset ?2")?
+        .query_row(params![after.0, most as i64 - 1], |row| row.get(0).map(Fingerprint))
+        .optional()?;
+    let to = last.unwrap_or(Fingerprint([u8::MAX; 16]));
+    db.prepare_cached("delete from seen where fingerprint > ?1 and fingerprint <= ?2 and until <= ?3")?
+        .execute(params![after.0, to.0, now])?;
+    Ok(last)
+}
+
+/// Keeps the newest `keep` unreadable calls, none from before `cutoff`.
+pub fn forget_unreadable(db: &Connection, cutoff: Millis, keep: i64) -> Result<usize> {
+    db.prepare_cached("delete from unreadable where at < ?1 or id <= (select max(id) - ?2 from unreadable)")?
+        .execute(params![cutoff, keep])
+}
