@@ -1,4 +1,4 @@
-//! `/api/v1`: events and deliveries, newest first; replay of dead letters.
+//! `/api/v1`: events and deliveries, newest first; what is paused; replay of dead letters.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use serde_json::json;
 
 use crate::clock::Clock;
 use crate::delivery::{DeliveryId, EventId};
-use crate::outbox::{self, Filter, Outbox, OutboxError, Replay};
+use crate::outbox::{self, Filter, Gauges, Outbox, OutboxError, Replay};
 use crate::telemetry::Metrics;
 
 /// Rows of one page.
@@ -55,6 +55,7 @@ pub fn api_router(api: Arc<Api>) -> Router {
         .route("/events", get(events))
         .route("/events/{id}", get(event))
         .route("/deliveries", get(deliveries))
+        .route("/holds", get(holds))
         .route("/deliveries/replay", post(replay_many))
         .route("/deliveries/{id}", get(delivery))
         .route("/deliveries/{id}/replay", post(replay_one))
@@ -94,6 +95,21 @@ async fn delivery(State(api): State<Arc<Api>>, Path(id): Path<i64>) -> Response 
     }
 }
 
+/// Accounts that wait for a messenger's pause or for a person. A lane's own hold stands with its deliveries.
+async fn holds(State(api): State<Arc<Api>>) -> Response {
+    let now = api.clock.now_ms();
+    let held = |hold: &outbox::Hold| hold.until > now || hold.needs_a_person;
+    answer(api.gauges().await.map(|gauges| {
+        let holds = gauges.accounts_held.into_iter().filter(|(_, hold)| held(hold));
+        let row = |(account, hold): (String, outbox::Hold)| {
+            let mut row = json!(hold);
+            row["account"] = account.into();
+            row
+        };
+        json!({ "holds": holds.map(row).collect::<Vec<_>>() })
+    }))
+}
+
 async fn replay_one(State(api): State<Arc<Api>>, Path(id): Path<i64>) -> Response {
     api.replay(Replay::One(DeliveryId(id))).await
 }
@@ -113,6 +129,15 @@ async fn replay_many(State(api): State<Arc<Api>>, body: Result<Json<Many>, JsonR
 }
 
 impl Api {
+    /// The outbox's figures. It hands each commit's time out once: they go to the histogram whoever asks.
+    pub(super) async fn gauges(&self) -> Result<Gauges, OutboxError> {
+        let gauges = self.outbox.gauges().await?;
+        for seconds in &gauges.commit_seconds {
+            self.metrics.commit_seconds.observe(*seconds);
+        }
+        Ok(gauges)
+    }
+
     async fn replay(&self, which: Replay) -> Response {
         let now = self.clock.now_ms();
         let give_up_at = now + i64::from(self.give_up_after_hours) * 3_600_000;

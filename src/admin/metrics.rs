@@ -18,13 +18,10 @@ use crate::telemetry::{END, open_ended};
 type Labels = Vec<(&'static str, String)>;
 
 pub async fn metrics_page(State(api): State<Arc<Api>>) -> Response {
-    let gauges = match api.outbox.gauges().await {
+    let gauges = match api.gauges().await {
         Ok(gauges) => gauges,
         Err(error) => return (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")).into_response(),
     };
-    for seconds in &gauges.commit_seconds {
-        api.metrics.commit_seconds.observe(*seconds);
-    }
     let page =
         api.metrics.expose().and_then(|own| Ok(own + &open_ended(&of_outbox(&gauges, api.clock.now_ms()))? + END));
     match page {

@@ -2,6 +2,8 @@
 
 use campanile::simulator::{ChatKind, ChatState, Fault, SlackChannel, TelegramChat};
 
+use serde_json::json;
+
 use super::*;
 use crate::harness::{SLACK, SLACK_TOKEN, TELEGRAM, TELEGRAM_TOKEN, numbered_to, numbers};
 
@@ -11,6 +13,11 @@ async fn slacks_429_holds_the_account_for_as_long_as_it_says() {
     world.slack.fault(Fault::rate_limited(30).once());
     world.accepted(&numbered_to(0, 0)).await;
     world.until_figure(r#"campanile_account_held{account="slack"}"#, 1.0, Duration::ZERO).await;
+    let holds = world.api("/api/v1/holds").await;
+    assert_eq!(holds["holds"].as_array().unwrap().len(), 1, "{holds}");
+    let hold = &holds["holds"][0];
+    assert_eq!((&hold["account"], &hold["until"]), (&json!("slack"), &json!("2026-05-12T09:15:32Z")), "{hold}");
+    assert_eq!(hold["needs_a_person"], false);
     world.accepted(&numbered_to(1, 1)).await;
     world.accepted(&numbered_to(2, 2)).await;
     world.clock.pass(SECOND * 29);
@@ -19,6 +26,7 @@ async fn slacks_429_holds_the_account_for_as_long_as_it_says() {
     world.settled_as("delivered", 3).await;
     assert_eq!(world.slack.counts().calls, 4);
     assert_eq!(world.figure(r#"campanile_account_held{account="slack"}"#).await, 0.0);
+    assert_eq!(world.api("/api/v1/holds").await, json!({"holds": []}));
 }
 
 /// A lane in the middle of its line stops too, and what it had on the way does not end the pause.
