@@ -9,6 +9,7 @@
 mod call;
 mod fault;
 mod pace;
+pub mod page;
 mod record;
 mod reply;
 mod server;

@@ -14,7 +14,9 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use jiff::Timestamp;
+use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::futures::Notified;
 use tokio::sync::{Notify, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -45,6 +47,9 @@ pub trait Service: Send + 'static {
 
     /// Refuses a call on command, in the service's own words.
     fn refuse(&self, call: &Call, refusal: Refusal<'_>) -> Answer;
+
+    /// A message as the service gives it to those who read the conversation.
+    fn shown(&self, post: &Posted) -> Value;
 }
 
 /// A refusal that a fault wants.
@@ -187,6 +192,17 @@ impl<S: Service> Simulator<S> {
     /// Returns once so many calls have arrived. Cancel safe.
     pub async fn wait_for_calls(&self, calls: u64) {
         self.wait_for(|record| record.counts().calls >= calls).await;
+    }
+
+    /// Looks at the service and its record at one moment. `look` must not ask the simulator.
+    pub(super) fn look<T>(&self, look: impl FnOnce(&S, &Record) -> T) -> T {
+        let state = self.shared.state();
+        look(&state.service, &state.record)
+    }
+
+    /// Ends at the next change of the record, from when it is enabled.
+    pub(super) fn changed(&self) -> Notified<'_> {
+        self.shared.changed.notified()
     }
 
     pub(super) fn service<T>(&self, change: impl FnOnce(&mut S) -> T) -> T {

@@ -52,11 +52,10 @@ pub(super) async fn post(addr: SocketAddr, path: &str, body: &Value) -> Called {
 pub(super) async fn call(addr: SocketAddr, verb: &str, path: &str, headers: &[(&str, &str)], body: String) -> Called {
     let stream = TcpStream::connect(addr).await?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-    let request = headers
-        .iter()
-        .fold(Request::builder().method(verb).uri(path).header("host", "simulator"), |request, (name, value)| {
-            request.header(*name, *value)
-        });
+    let request = Request::builder().method(verb).uri(path);
+    let named = headers.iter().any(|(name, _)| *name == "host");
+    let request = if named { request } else { request.header("host", "simulator") };
+    let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
     let request = request.body(Full::new(Bytes::from(body)))?;
     // Polled here, not spawned: dropping the call closes the connection at once.
     let answer = async {

@@ -297,7 +297,7 @@ fn metadata(arguments: &Value) -> Result<Option<Value>, Refused> {
 }
 
 /// A message as replies and histories show it.
-fn shown(post: &Posted, whole_metadata: bool) -> Value {
+pub(super) fn shown(post: &Posted, whole_metadata: bool) -> Value {
     let body = &post.body;
     let mut message = json!({"type": "message", "subtype": "bot_message", "ts": post.id, "user": BOT_USER, "bot_id": BOT,
         "app_id": "A0CAMPANILE", "team": TEAM, "text": text(body, "text").unwrap_or_default()});

@@ -23,7 +23,7 @@ use serde_json::{Map, Value, json};
 
 use super::call::{Answer, Call, Form, Given, add_pairs, bearer, of_interest};
 use super::pace::{Bucket, Window, whole_seconds};
-use super::record::Record;
+use super::record::{Posted, Record};
 use super::server::{Refusal, Service, Simulator};
 use crate::clock::Clock;
 pub use webhook::SlackWebhook;
@@ -282,6 +282,16 @@ impl Service for Slack {
             Refusal::Internal => refusal(500, "internal_error".into()),
             Refusal::Moved { .. } => refusal(200, "channel_not_found".into()),
         }
+    }
+
+    fn shown(&self, post: &Posted) -> Value {
+        let mut message = methods::shown(post, false);
+        for name in ["mrkdwn", "attachments", "markdown_text"] {
+            if let Some(member) = methods::parsed(&post.body, name) {
+                message[name] = member;
+            }
+        }
+        message
     }
 }
 

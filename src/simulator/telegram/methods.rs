@@ -105,6 +105,13 @@ impl Telegram {
         }
     }
 
+    /// The text of a message that stands, with entities and keyboard, mended as readers get it.
+    pub(super) fn content(&self, post: &Posted) -> Option<Value> {
+        let chat = post.conversation.split('/').next()?.parse().ok()?;
+        let Message { formatted, markup, .. } = self.messages.get(&(chat, post.id.parse().ok()?))?;
+        Some(json!({"text": formatted.text, "entities": formatted.entities_json(), "reply_markup": markup}))
+    }
+
     fn edit(&mut self, me: i64, body: &Value, now: Timestamp, record: &mut Record) -> Reply {
         let formatted = formatted(body)?;
         let markup = markup(body)?;

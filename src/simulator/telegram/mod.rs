@@ -21,7 +21,7 @@ use serde_json::{Map, Value, json};
 
 use super::call::{Answer, Call, Form, Given, add_pairs, of_interest};
 use super::pace::{Bucket, Window, whole_seconds};
-use super::record::Record;
+use super::record::{Posted, Record};
 use super::server::{Refusal, Service, Simulator};
 use crate::clock::Clock;
 pub use chats::{ChatKind, ChatState, TelegramChat, Topic};
@@ -255,6 +255,10 @@ impl Service for Telegram {
             Refusal::Moved { to } => Refused::moved(to),
         }
         .answer()
+    }
+
+    fn shown(&self, post: &Posted) -> Value {
+        self.content(post).unwrap_or_default()
     }
 }
 

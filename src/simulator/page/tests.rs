@@ -1,0 +1,252 @@
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use http_body_util::BodyExt;
+use hyper::body::Body;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+use super::stream::Stream;
+use super::{Bridge, Chat, FILES, Page};
+use crate::simulator::wire::{ANY_PORT, Called, call, held, post as send};
+use crate::simulator::{SlackOptions, SlackSimulator, TelegramOptions, TelegramSimulator};
+
+type Heard = Arc<Mutex<Vec<(HeaderMap, Value)>>>;
+
+/// A page on its port, with the simulators behind it and a bridge that is nothing but answers.
+struct World {
+    page: Arc<Page>,
+    at: SocketAddr,
+    heard: Heard,
+    slack: Arc<SlackSimulator>,
+    telegram: Arc<TelegramSimulator>,
+}
+
+const METRICS: &str = "campanile_delivery_duration_seconds_count{messenger=\"slack\"} 7\n\
+                       campanile_pending{channel=\"a\"} 1\ncampanile_pending{channel=\"b\"} 2\n# EOF\n";
+
+async fn world() -> World {
+    let heard = Heard::default();
+    let hook = post(async |State(heard): State<Heard>, headers: HeaderMap, Json(body): Json<Value>| {
+        heard.lock().unwrap().push((headers, body));
+        (http::StatusCode::ACCEPTED, Json(json!({"event": 1, "deliveries": 2})))
+    });
+    let holds = get(async || Json(json!({"holds": [{"account": "slack", "until": "2023-11-14T22:15:00Z"}]})));
+    let deliveries = get(async || {
+        Json(json!({"deliveries": [
+            {"channel": "b", "attempts": 0},
+            {"channel": "b", "attempts": 3, "reason": "HTTP 502", "lane_hold": {"until": "2023-11-14T22:00:00Z"}},
+        ]}))
+    });
+    let bridge = Router::new()
+        .route("/hooks/source", hook)
+        .route("/metrics", get(async || METRICS))
+        .route("/api/v1/holds", holds)
+        .route("/api/v1/deliveries", deliveries)
+        .with_state(heard.clone());
+    let bridge = serve(bridge).await;
+    let slack = Arc::new(SlackSimulator::start(ANY_PORT, SlackOptions::new(held())).await.unwrap());
+    let telegram = Arc::new(TelegramSimulator::start(ANY_PORT, TelegramOptions::new(held())).await.unwrap());
+    let bridge = Bridge::new(bridge, bridge, "source", "s3cret", ["a", "b"]);
+    let (of_slack, of_telegram) = (Chat::new(slack.clone(), "C1"), Chat::new(telegram.clone(), "-5"));
+    let page = Arc::new(Page::new(of_slack, of_telegram, bridge, "store: x\n".to_owned(), held()));
+    let listener = TcpListener::bind(ANY_PORT).await.unwrap();
+    let at = listener.local_addr().unwrap();
+    tokio::spawn(page.clone().serve(listener));
+    World { page, at, heard, slack, telegram }
+}
+
+async fn serve(router: Router) -> SocketAddr {
+    let listener = TcpListener::bind(ANY_PORT).await.unwrap();
+    let at = listener.local_addr().unwrap();
+    tokio::spawn(axum::serve(listener, router).into_future());
+    at
+}
+
+/// The stream as a browser reads it: one event after the other.
+struct Ear {
+    stream: Stream,
+    events: VecDeque<(String, Value)>,
+}
+
+impl Ear {
+    fn of(world: &World) -> Self {
+        Self { stream: Stream::of(world.page.clone()), events: VecDeque::new() }
+    }
+
+    /// The next event with this name; others before it are dropped.
+    async fn next(&mut self, name: &str) -> Value {
+        loop {
+            while let Some((event, data)) = self.events.pop_front() {
+                if event == name {
+                    return data;
+                }
+            }
+            let frame = self.stream.frame().await.unwrap().unwrap().into_data().unwrap();
+            for event in String::from_utf8(frame.to_vec()).unwrap().split_terminator("\n\n") {
+                let (name, data) = event.split_once("\ndata: ").unwrap();
+                let data = serde_json::from_str(data).unwrap();
+                self.events.push_back((name.strip_prefix("event: ").unwrap().to_owned(), data));
+            }
+        }
+    }
+}
+
+impl World {
+    async fn to_slack(&self, method: &str, body: Value) -> Value {
+        let reply = send(self.slack.addr(), &format!("/api/{method}"), &body).await.unwrap().json();
+        assert_eq!(reply["ok"], true, "{reply}");
+        reply
+    }
+
+    async fn to_telegram(&self, method: &str, body: Value) -> i64 {
+        let reply = send(self.telegram.addr(), &format!("/bot1:x/{method}"), &body).await.unwrap().json();
+        assert_eq!(reply["ok"], true, "{reply}");
+        reply["result"]["message_id"].as_i64().unwrap_or_default()
+    }
+
+    async fn ask(&self, verb: &str, path: &str, host: &str, kind: &str, body: &Value) -> Called {
+        call(self.at, verb, path, &[("host", host), ("content-type", kind)], body.to_string()).await
+    }
+}
+
+#[tokio::test]
+async fn messages_edits_and_threads_come_as_they_were_received() {
+    let world = world().await;
+    let mut ear = Ear::of(&world);
+    ear.next("ready").await;
+    let blocks = json!([{"type": "rich_text", "elements": [
+        {"type": "rich_text_section", "elements": [{"type": "text", "text": "<b>", "style": {"bold": true}}]}]}]);
+    let first = world.to_slack("chat.postMessage", json!({"channel": "C1", "text": "f", "blocks": blocks})).await;
+    let message = ear.next("message").await;
+    assert_eq!((&message["chat"], &message["shown"]["blocks"]), (&json!("slack"), &blocks));
+    let thread = json!({"channel": "C1", "text": "*r*", "mrkdwn": false, "thread_ts": first["ts"]});
+    world.to_slack("chat.postMessage", thread).await;
+    let reply = ear.next("message").await;
+    assert_eq!((&reply["thread"], &reply["shown"]["mrkdwn"]), (&first["ts"], &json!(false)));
+    let edit = json!({"channel": "C1", "ts": first["ts"], "text": "g", "blocks": blocks});
+    world.to_slack("chat.update", edit).await;
+    let edited = ear.next("message").await;
+    assert_eq!((&edited["id"], &edited["edits"], &edited["shown"]["text"]), (&first["ts"], &json!(1), &json!("g")));
+    world.to_slack("chat.delete", json!({"channel": "C1", "ts": first["ts"]})).await;
+    assert_eq!(ear.next("gone").await, json!({"chat": "slack", "id": first["ts"]}));
+
+    let parent = world.to_telegram("sendMessage", json!({"chat_id": -5, "text": "one"})).await;
+    assert_eq!(ear.next("message").await["id"], parent.to_string());
+    let markup = json!({"inline_keyboard": [[{"text": "Open", "url": "https://a.example/"}]]});
+    let reply = json!({"chat_id": -5, "text": "<b>🐞</b> &amp; x", "parse_mode": "HTML", "reply_markup": markup,
+        "reply_parameters": {"message_id": parent}});
+    world.to_telegram("sendMessage", reply).await;
+    let message = ear.next("message").await;
+    assert_eq!(message["thread"], parent.to_string());
+    let entities = json!([{"type": "bold", "offset": 0, "length": 2}]);
+    assert_eq!(message["shown"], json!({"text": "🐞 & x", "entities": entities, "reply_markup": markup}));
+}
+
+#[tokio::test]
+async fn who_comes_later_hears_what_stands_and_no_other_conversation() {
+    let world = world().await;
+    world.to_slack("chat.postMessage", json!({"channel": "C2", "text": "elsewhere"})).await;
+    world.to_slack("chat.postMessage", json!({"channel": "C1", "text": "here"})).await;
+    let mut ear = Ear::of(&world);
+    assert_eq!(ear.next("message").await["shown"]["text"], "here");
+    ear.next("ready").await;
+    assert!(ear.events.iter().all(|(name, _)| name != "message"));
+    assert!(!ear.stream.is_end_stream());
+}
+
+#[tokio::test]
+async fn figures_are_the_bridges() {
+    let world = world().await;
+    let figures = world.page.bridge.figures(held().now()).await.unwrap();
+    assert_eq!((figures.slack.delivered, figures.slack.pending, figures.slack.attempts), (7, 1, 0));
+    assert_eq!(figures.slack.paused_until, "2023-11-14T22:15:00Z".parse().ok());
+    assert_eq!((figures.telegram.delivered, figures.telegram.pending, figures.telegram.attempts), (0, 2, 3));
+    assert_eq!(figures.telegram.reason.as_deref(), Some("HTTP 502"), "of the oldest");
+    assert_eq!(figures.telegram.paused_until, None, "what is past is no pause");
+}
+
+#[tokio::test]
+async fn triggers_are_fired_with_the_secret_and_a_key_and_a_time() {
+    let world = world().await;
+    for (trigger, times) in [(json!({"event": "created", "summary": "<s>"}), 2), (json!({"event": "updated"}), 1)] {
+        let press = json!({"trigger": trigger, "times": times});
+        let answer = world.ask("POST", "/trigger", "localhost", "application/json", &press).await.unwrap();
+        assert_eq!((answer.status, answer.json()["fired"].as_array().unwrap().len()), (200, times));
+        assert_eq!(answer.json()["fired"][0]["status"], 202);
+    }
+    let heard = world.heard.lock().unwrap();
+    let keys: Vec<_> = heard.iter().map(|(_, body)| body["key"].as_str().unwrap()).collect();
+    assert_eq!(keys, ["DEMO-1", "DEMO-2", "DEMO-2"]);
+    assert_eq!((&heard[1].1["summary"], &heard[1].1["at"]), (&json!("<s> · 2/2"), &json!("2023-11-14T22:13:20.000Z")));
+    assert_eq!(heard[0].0["authorization"], "Bearer s3cret");
+}
+
+#[tokio::test]
+async fn a_switch_fails_the_messenger_until_it_is_moved_back() {
+    let world = world().await;
+    let switch = async |trouble: &str| {
+        let body = json!({"messenger": "telegram", "trouble": trouble});
+        assert_eq!(world.ask("POST", "/trouble", "[::1]:80", "application/json", &body).await.unwrap().status, 200);
+    };
+    let post = async || send(world.telegram.addr(), "/bot1:x/sendMessage", &json!({"chat_id": -5, "text": "x"})).await;
+    for (trouble, status) in [("rate_limited", 429), ("bad_gateway", 502), ("none", 200)] {
+        switch(trouble).await;
+        assert_eq!(post().await.unwrap().status, status, "{trouble}");
+    }
+    switch("down").await;
+    assert!(post().await.is_err());
+    switch("hangs").await;
+    let (answer, ()) = tokio::join!(post(), async {
+        world.telegram.wait_for_calls(4).await;
+        switch("none").await;
+    });
+    assert_eq!(answer.unwrap().status, 200, "what hung goes on");
+}
+
+#[tokio::test]
+async fn only_the_page_itself_is_answered() {
+    let world = world().await;
+    for host in ["127.0.0.1:1", "localhost:99", "LOCALHOST", "[::1]:5"] {
+        assert_eq!(world.ask("GET", "/", host, "text/plain", &json!({})).await.unwrap().status, 200, "{host}");
+    }
+    for host in ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example:80", "192.0.2.1", ""] {
+        for path in ["/", "/events", "/config.yaml"] {
+            let answer = world.ask("GET", path, host, "text/plain", &json!({})).await.unwrap();
+            assert_eq!(answer.status, 403, "{host} {path}");
+        }
+    }
+    for kind in ["text/plain", "application/x-www-form-urlencoded"] {
+        let press = json!({"trigger": {}, "times": 1});
+        let answer = world.ask("POST", "/trigger", "localhost", kind, &press).await.unwrap();
+        assert_eq!(answer.status, 415, "another page's form must not fire");
+    }
+    assert!(world.heard.lock().unwrap().is_empty());
+    let wrong = world.ask("POST", "/trouble", "localhost", "application/json", &json!({"messenger": "icq"})).await;
+    assert_eq!(wrong.unwrap().status, 422);
+}
+
+#[tokio::test]
+async fn the_files_hold_to_their_policy() {
+    let world = world().await;
+    for (path, kind, text) in FILES {
+        let answer = world.ask("GET", path, "localhost", "text/plain", &json!({})).await.unwrap();
+        assert_eq!((answer.status, answer.body.as_str()), (200, text), "{path}");
+        assert_eq!(answer.headers["content-type"], kind);
+        let policy = answer.headers["content-security-policy"].to_str().unwrap();
+        assert!(policy.starts_with("default-src 'none'; script-src 'self'; ") && !policy.contains("unsafe"));
+        for foreign in ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "style=", "onclick"]
+        {
+            assert!(!text.contains(foreign), "{path}: {foreign}");
+        }
+        let own = text.replace("http://www.w3.org/2000/svg", "");
+        assert!(path.ends_with(".js") || !own.contains("//"), "{path}: an asset from elsewhere");
+    }
+    assert_eq!(world.ask("GET", "/config.yaml", "localhost", "", &json!({})).await.unwrap().body, "store: x\n");
+    assert_eq!(world.ask("GET", "/etc/passwd", "localhost", "", &json!({})).await.unwrap().status, 404);
+}
