@@ -10,6 +10,7 @@ mod admin;
 mod architecture;
 mod crash;
 mod delivery;
+mod demo;
 mod dependencies;
 mod disk;
 mod faults;

@@ -1,6 +1,7 @@
 //! One file per command. Errors here are for people: what, where, and the way out.
 
 pub mod check;
+mod demo;
 mod serve;
 
 use std::io::{IsTerminal, Write};
@@ -32,6 +33,8 @@ pub struct Cli {
 enum Command {
     /// Run the bridge until SIGTERM or Ctrl-C
     Serve(Configured),
+    /// Run the bridge between a simulated Slack and Telegram, with a page that shows both; needs nothing
+    Demo,
     /// Say everything that is wrong with the configuration and the templates, without starting anything
     Check {
         #[command(flatten)]
@@ -73,6 +76,7 @@ impl Cli {
     pub fn run(self) -> std::io::Result<End> {
         match self.command {
             Command::Serve(Configured { config }) => serve::serve(&config),
+            Command::Demo => demo::demo(),
             Command::Check { configured, json } => {
                 let findings = check::check(&configured.config, &template_findings, &env);
                 let mut out = std::io::stdout().lock();

@@ -67,8 +67,7 @@ async fn run(loaded: Loaded) -> io::Result<End> {
     let (Some(public), Some(admin)) = (bind("listen", listen).await, bind("admin", admin).await) else {
         return Ok(End::Refused);
     };
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
+    let stop = until_asked_to_stop()?;
     let (templates, _) = templates(&loaded.config);
     #[expect(clippy::disallowed_methods, reason = "this is the outside")]
     let random = fastrand::Rng::new();
@@ -80,13 +79,19 @@ async fn run(loaded: Loaded) -> io::Result<End> {
             return Ok(End::Refused);
         }
     };
-    let stop = async {
+    Ok(if app.run(stop).await { End::Done } else { End::Refused })
+}
+
+/// Ends at SIGTERM or Ctrl-C. The process lives on from here on, whether or not this is awaited.
+pub(super) fn until_asked_to_stop() -> io::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
-    };
-    Ok(if app.run(stop).await { End::Done } else { End::Refused })
+    })
 }
 
 async fn bind(key: &str, address: SocketAddr) -> Option<TcpListener> {

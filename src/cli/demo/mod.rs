@@ -1,0 +1,178 @@
+//! `campanile demo`: the bridge between simulated messengers, with a page on which both are seen.
+//!
+//! Everything is the real thing but Slack and Telegram: the store is a file in a temporary folder, the sample triggers
+//! come over HTTP through `/hooks/tracker`, the messages leave over HTTP.
+
+use std::collections::HashMap;
+use std::fmt::Display;
+use std::io::{self, Write};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+
+use super::serve::until_asked_to_stop;
+use super::{End, complain, env, templates};
+use crate::app::{App, Outside};
+use crate::clock::Clock;
+use crate::config;
+use crate::simulator::page::{Bridge, Chat, Page};
+use crate::simulator::{
+    ChatKind, SlackChannel, SlackOptions, SlackSimulator, TelegramChat, TelegramOptions, TelegramSimulator,
+};
+use crate::telemetry::{self, LogFormat};
+
+const CONFIG: &str = include_str!("config.yaml");
+const CRITICAL: &str = include_str!("critical.md.hbs");
+const SAMPLES: &str = include_str!("samples.json");
+
+/// What `config.yaml` names, in the simulators' words.
+const SLACK: &str = "C0123456789";
+const TELEGRAM: i64 = -1_001_234_567_890;
+const CHANNELS: [&str; 2] = ["oncall-slack", "oncall-telegram"];
+
+/// What hinders the demo, and the way out.
+struct Hindrance {
+    what: String,
+    hint: &'static str,
+}
+
+pub fn demo() -> io::Result<End> {
+    let filter = env("CAMPANILE_LOG").unwrap_or_else(|| "error".to_owned()); // the page tells the rest
+    if let Err(why) = telemetry::start_logging(LogFormat::Text, Some(&filter)) {
+        complain(&why, Some("CAMPANILE_LOG takes `info`, `debug`, or filters such as `campanile::lane=debug`"));
+        return Ok(End::Refused);
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    match runtime.block_on(run()) {
+        Ok(end) => Ok(end),
+        Err(Hindrance { what, hint }) => {
+            complain(&what, Some(hint));
+            Ok(End::Refused)
+        }
+    }
+}
+
+async fn run() -> Result<End, Hindrance> {
+    let asked = until_asked_to_stop().map_err(loopback("the signals cannot be heard"))?;
+    let folder = tempfile::Builder::new().prefix("campanile-demo-").tempdir().map_err(disk("no temporary folder"))?;
+    let clock = Clock::machine();
+    let no_port = || loopback("no free port on loopback");
+    let slack = Arc::new(SlackSimulator::start(LOOPBACK, slack(&clock)).await.map_err(no_port())?);
+    let telegram = Arc::new(TelegramSimulator::start(LOOPBACK, telegram(&clock)).await.map_err(no_port())?);
+
+    let config = CONFIG.replace("SLACK_API_URL", &slack.api_url()).replace("TELEGRAM_API_URL", &telegram.api_url());
+    let file = folder.path().join("config.yaml");
+    write(&file, &config).map_err(disk("the temporary folder cannot be written"))?;
+    write(&folder.path().join("templates/critical.md.hbs"), CRITICAL)
+        .map_err(disk("the temporary folder cannot be written"))?;
+    let loaded = config::load(&file, &|_| Vec::new()).map_err(|findings| ours(&format!("{findings:?}")))?;
+    let (templates, _) = templates(&loaded.config);
+
+    #[expect(clippy::disallowed_methods, reason = "this is the outside")]
+    let mut random = fastrand::Rng::new();
+    let secret = format!("{:032x}", random.u128(..));
+    let secrets = HashMap::from([
+        ("TRACKER_HOOK_SECRET", secret.clone()),
+        ("SLACK_BOT_TOKEN", "xoxb-demo".to_owned()),
+        ("TELEGRAM_BOT_TOKEN", "1:demo".to_owned()),
+    ]);
+    let bound = async || TcpListener::bind(LOOPBACK).await.map_err(no_port());
+    let page_at = bound().await?;
+    let address = page_at.local_addr().map_err(no_port())?;
+    let app = App::start(
+        loaded,
+        templates,
+        Outside {
+            clock: clock.clone(),
+            random,
+            env: &|name| secrets.get(name).cloned(),
+            public: bound().await?,
+            admin: bound().await?,
+        },
+    )
+    .await
+    .map_err(|error| ours(&error))?;
+
+    let bridge = Bridge::new(app.public, app.admin, "tracker", &secret, CHANNELS);
+    let (slack, telegram) = (Chat::new(slack, SLACK), Chat::new(telegram, TELEGRAM.to_string()));
+    let page = Arc::new(Page::new(slack, telegram, bridge, config, clock));
+    let mut tasks = JoinSet::new();
+    tasks.spawn(page.clone().serve(page_at));
+    tell(address, &folder);
+    fire_samples(&page).await?;
+    let stop = async {
+        tokio::select! {
+            () = asked => {}
+            Some(ended) = tasks.join_next() => tracing::error!(?ended, "the page ended by itself; stopping"),
+        }
+    };
+    let asked = app.run(stop).await;
+    tasks.shutdown().await;
+    let place = folder.path().display().to_string();
+    folder.close().map_err(disk(&format!("{place} could not be removed")))?;
+    Ok(if asked { End::Done } else { End::Refused })
+}
+
+const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+fn slack(clock: &Clock) -> SlackOptions {
+    let channel = SlackChannel { name: "oncall".to_owned(), ..SlackChannel::default() };
+    SlackOptions::new(clock.clone()).channel(SLACK, channel).only_known()
+}
+
+fn telegram(clock: &Clock) -> TelegramOptions {
+    let chat = TelegramChat::new(ChatKind::Supergroup, "On call");
+    TelegramOptions::new(clock.clone()).chat(TELEGRAM, chat).only_known()
+}
+
+fn write(file: &Path, text: &str) -> io::Result<()> {
+    if let Some(folder) = file.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    std::fs::write(file, text)
+}
+
+fn tell(address: SocketAddr, folder: &TempDir) {
+    let text = format!(
+        "Campanile's demo is at  http://{address}/\n\
+         Slack and Telegram are simulated, and nothing leaves this machine.\n\
+         Ctrl-C ends it and removes {}\n",
+        folder.path().display()
+    );
+    // Whoever reads the first line only and closes the pipe still wants the demo.
+    let _ = io::stdout().write_all(text.as_bytes());
+}
+
+async fn fire_samples(page: &Page) -> Result<(), Hindrance> {
+    let samples: Vec<Map<String, Value>> = serde_json::from_str(SAMPLES).map_err(|error| ours(&error))?;
+    for sample in samples {
+        page.fire(sample).await.map_err(|error| ours(&error))?;
+    }
+    Ok(())
+}
+
+fn loopback(what: &str) -> impl FnOnce(io::Error) -> Hindrance {
+    move |error| Hindrance {
+        what: format!("{what}: {error}"),
+        hint: "the demo needs 127.0.0.1, five free ports on it and a few open files (ulimit -n)",
+    }
+}
+
+fn disk(what: &str) -> impl FnOnce(io::Error) -> Hindrance {
+    move |error| Hindrance {
+        what: format!("{what}: {error}"),
+        hint: "set TMPDIR to a folder that can be written and has some megabytes free",
+    }
+}
+
+fn ours(what: &impl Display) -> Hindrance {
+    Hindrance {
+        what: format!("the demo cannot start: {what}"),
+        hint: "this is a mistake of Campanile's; please report it",
+    }
+}
