@@ -40,7 +40,8 @@
 //!
 //! [`cli`] has a file for each command, [`app`] puts the parts together, [`config`] reads `config.yaml` with every
 //! finding and its place, [`admin`] shows the outbox, [`clock`], [`lifecycle`] and [`telemetry`] serve all, and
-//! [`simulator`] is Slack and Telegram over HTTP for tests. Imports point one way; `tests/architecture.rs` holds it.
+//! [`simulator`] is Slack and Telegram over HTTP, for tests and, with a page, for `demo`. Imports point one way;
+//! `tests/architecture.rs` holds it.
 
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "a test is the outside that the bans name"))]
 

@@ -1,5 +1,7 @@
 //! `campanile demo`: the real binary, alone, as a person starts it.
 
+mod browser;
+
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, ExitStatus, Stdio};

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Everything that must hold before a change is taken, with nothing skipped. `tests/run.sh` needs Rust and a C compiler;
-# run as root on a Debian, it installs the compiler itself.
+# run as root on a Debian, it installs the compiler and the browser itself.
 #
 #   CAMPANILE_TARGET   where to build; by default a cache outside the repository
 #   CAMPANILE_KEEP     non-empty: go on after a failed step and tell all of them at the end
@@ -51,6 +51,11 @@ need() { # need COMMAND PACKAGE...
     exit 1
 }
 
+# The demo's page is tried in a browser of any of these names.
+for browser in chromium-browser google-chrome-stable google-chrome chromium; do
+    command -v "$browser" >/dev/null 2>&1 && break
+done
+need "$browser" chromium fonts-noto-color-emoji
 [ -n "$(command -v cargo)" ] || PATH="$HOME/.cargo/bin:$PATH"
 need cc gcc libc6-dev
 command -v cargo >/dev/null 2>&1 || {

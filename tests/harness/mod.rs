@@ -1,5 +1,6 @@
 //! The world of a test: the real server, a real store, the strict simulators over real HTTP.
 
+pub mod browser;
 pub mod child;
 pub mod http;
 pub mod steps;

@@ -43,8 +43,13 @@ function show(chat, message) {
 function slackMessage(message) {
   const head = make('div', 'head', make('b', 'name', 'Campanile'), make('span', 'badge', 'APP'), clock(message.at));
   const text = make('div', 'text', ...slack.content(message.shown));
-  if (message.edits) text.append(make('span', 'edited', '(edited)'));
+  if (message.edits) lastLine(text).append(' ', make('span', 'edited', '(edited)'));
   return article(bell(), make('div', 'body', head, text));
+}
+
+function lastLine(element) {
+  const last = element.lastElementChild;
+  return last?.matches('div, p') ? lastLine(last) : element;
 }
 
 function telegramMessage(message, chat) {

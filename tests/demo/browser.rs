@@ -1,0 +1,149 @@
+//! The demo's page in a real browser: what a visitor does in the first two minutes.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::{Demo, NASTY};
+use crate::harness::browser::{self, Browser};
+use crate::harness::child::BINARY;
+use crate::harness::{Client, SLACK, TELEGRAM};
+
+/// `target/screenshots/<name>.png`
+fn screenshot(name: &str) -> PathBuf {
+    let target = Path::new(BINARY).ancestors().nth(2).unwrap();
+    target.join("screenshots").join(name).with_extension("png")
+}
+
+/// The newest message of a chat, as it is read.
+fn newest(chat: &str) -> String {
+    format!("([...document.querySelectorAll('#{chat} .text')].at(-1)?.innerText ?? '')")
+}
+
+fn click(chat: &str, trouble: &str) -> String {
+    format!("document.querySelector('#{chat} input[value={trouble}]').click()")
+}
+
+#[tokio::test]
+async fn fire_fail_wait_mend_arrive() {
+    let Some(chromium) = browser::found() else {
+        eprintln!("skipped: demo::browser::fire_fail_wait_mend_arrive needs Chromium (apt-get install chromium)");
+        return;
+    };
+    let demo = Demo::start();
+    let mut page = Browser::start(&chromium);
+    page.window(1440, 900, false);
+    page.open(&demo.url("/"));
+    for chat in ["slack", "telegram"] {
+        page.until(&format!("{}.includes('Checkout answers 500')", newest(chat)));
+        page.until(&format!("document.querySelector('#{chat} .delivered').textContent === '4'"));
+    }
+    page.photograph(&screenshot("demo"));
+
+    // A text that would be more than text anywhere else.
+    page.value("window.alert = () => { window.alerted = true; }");
+    let fire = format!(
+        "document.getElementById('summary').value = {}; document.querySelector('#trigger button').click()",
+        json!(NASTY)
+    );
+    page.value(&fire);
+    for chat in ["slack", "telegram"] {
+        page.until(&format!("{}.includes({})", newest(chat), json!(NASTY)));
+    }
+    page.until("document.getElementById('answer').innerText.startsWith('202: on disk as event 5')");
+    assert_eq!(page.value("document.querySelectorAll('.log script').length + Number(!!window.alerted)"), 0);
+
+    // Telegram fails: its message waits, Slack's does not.
+    page.value(&click("telegram", "down"));
+    page.value("document.getElementById('summary').value = 'Nobody can pay by card'");
+    page.value("document.querySelector('#trigger button').click()");
+    page.until(&format!("{}.includes('by card')", newest("slack")));
+    page.until("document.querySelector('#telegram .pending').textContent === '1'");
+    page.until("document.querySelector('#telegram .state').textContent.startsWith('tried')");
+    page.until(&format!("!{}.includes('by card')", newest("telegram")));
+    page.photograph(&screenshot("demo-waits"));
+    page.window(1440, 900, true);
+    page.photograph(&screenshot("demo-waits-dark"));
+    page.value(&click("telegram", "none"));
+    page.until(&format!("{}.includes('by card')", newest("telegram")));
+    page.until("document.querySelector('#telegram .pending').textContent === '0'");
+
+    // A pause that the messenger asks for is counted down.
+    page.value(&click("slack", "rate_limited"));
+    page.value("document.querySelectorAll('#trigger button')[1].click()");
+    page.until("/^paused until .+ s\\)$/.test(document.querySelector('#slack .state').textContent)");
+    page.value(&click("slack", "none"));
+
+    others(&demo, &mut page).await;
+
+    for (name, width, height, dark) in [
+        ("phone", 390, 844, false),
+        ("phone-dark", 390, 844, true),
+        ("small-phone", 320, 640, false),
+        ("tablet", 820, 1180, false),
+    ] {
+        page.window(width, height, dark);
+        assert_eq!(page.value("document.documentElement.scrollWidth"), width, "{name}: nothing stands out of the page");
+        page.photograph(&screenshot(&format!("demo-{name}")));
+    }
+    assert!(page.complaints().is_empty(), "{:?}", page.complaints());
+}
+
+/// What the demo's routes do not send, but a messenger shows: threads, replies, edits, markup, buttons.
+async fn others(demo: &Demo, page: &mut Browser) {
+    let config = demo.http.get(&demo.url("/config.yaml")).send().await.text;
+    let url = |name: &str| config.split(&format!("{name}: {{")).nth(1).unwrap().split('"').nth(1).unwrap().to_owned();
+    let slack = async |method: &str, body: Value| {
+        taken(&demo.http, &format!("{}/{method}", url("slack")), &body).await["ts"].clone()
+    };
+    let telegram = async |method: &str, body: Value| {
+        taken(&demo.http, &format!("{}/bot1:x/{method}", url("telegram")), &body).await["result"]["message_id"].clone()
+    };
+    // Nothing of the bridge's comes between.
+    page.until("document.querySelectorAll('.waits').length === 0");
+    let old = "*bold* _it_ `x <y>` <https://a.example/?q=1&amp;r|A &amp; B> <!here>\n&gt; said";
+    let parent = slack("chat.postMessage", json!({"channel": SLACK, "text": old})).await;
+    page.until("document.querySelector('#slack .log > :last-child b:not(.name)')?.innerText === 'bold'");
+    let shown = page.value(
+        "(() => { const [i, code, a, here, quote] = ['i', '.text code', 'a', '.mention', 'blockquote']\
+        .map((of) => document.querySelector(`#slack .log > :last-child ${of}`)); \
+        return [i.innerText, code.innerText, a.href, a.innerText, here.innerText, quote.innerText]; })()",
+    );
+    assert_eq!(shown, json!(["it", "x <y>", "https://a.example/?q=1&r", "A & B", "@here", "said"]));
+    slack("chat.postMessage", json!({"channel": SLACK, "text": "in the thread", "thread_ts": parent})).await;
+    page.until("document.querySelector('#slack .log > :last-child .thread .text')?.innerText === 'in the thread'");
+    slack("chat.update", json!({"channel": SLACK, "ts": parent, "text": "said anew"})).await;
+    page.until("document.querySelector('#slack .log > :last-child .text').innerText === 'said anew (edited)'");
+    page.until("document.querySelector('#slack .log > :last-child .thread .text')?.innerText === 'in the thread'");
+
+    let keys = json!({"inline_keyboard": [[{"text": "Open DEMO-1", "url": "https://a.example/"}]]});
+    let html = "🐞 <b>bold <i>both</i></b> <pre>if a &lt; b</pre><blockquote>said</blockquote>";
+    let message = json!({"chat_id": TELEGRAM, "text": html, "parse_mode": "HTML", "reply_markup": keys});
+    let parent = telegram("sendMessage", message).await;
+    page.until("document.querySelector('#telegram .log > :last-child .keys a')?.innerText === 'Open DEMO-1'");
+    let shown = page.value(
+        "['b:not(.name)', 'b i', 'pre', 'blockquote']\
+        .map((of) => document.querySelector(`#telegram .log > :last-child ${of}`).innerText)",
+    );
+    assert_eq!(shown, json!(["bold both", "both", "if a < b", "said"]));
+    let edit = json!({"chat_id": TELEGRAM, "message_id": parent, "text": "said anew", "reply_markup": keys});
+    telegram("editMessageText", edit).await;
+    page.until("document.querySelector('#telegram .log > :last-child .meta').innerText.startsWith('edited')");
+    let reply = json!({"chat_id": TELEGRAM, "text": "the answer", "reply_parameters": {"message_id": parent}});
+    telegram("sendMessage", reply).await;
+    page.until("document.querySelector('#telegram .log > :last-child .reply')?.innerText.includes('said anew')");
+}
+
+/// Asks a simulator until its pace allows the call.
+async fn taken(http: &Client, url: &str, body: &Value) -> Value {
+    for _ in 0..2_000 {
+        let answer = http.post(url).header("authorization", "Bearer x").json(body).await;
+        if answer.status != 429 {
+            assert_eq!(answer.json()["ok"], true, "{}", answer.text);
+            return answer.json();
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("{url} takes no call");
+}
