@@ -88,8 +88,9 @@ impl Browser {
         }
     }
 
-    /// Writes the page as it is seen, whole where it is longer than the window.
+    /// Writes the page as it is seen when nothing moves, whole where it is longer than the window.
     pub fn photograph(&mut self, file: &Path) {
+        self.until("document.getAnimations().length === 0");
         let size = self.call("Page.getLayoutMetrics", json!({}))["cssContentSize"].clone();
         let clip = json!({"x": 0, "y": 0, "width": size["width"], "height": size["height"], "scale": 1});
         let whole = json!({"format": "png", "captureBeyondViewport": true, "clip": clip});
