@@ -15,7 +15,7 @@ use crate::clock::Clock;
 use crate::config::{Channel, Config, Conversation, Loaded, Placed, Secret, SecretError, Store};
 use crate::delivery::{Messenger, Outcome};
 use crate::http::{Admin, Guard, Hooks, Readiness, admin_router, public_router, serve};
-use crate::lane::{self, Pace, Quota, Rates, Runner, Works};
+use crate::lane::{self, Composer, Pace, Quota, Rates, Runner, Works};
 use crate::layers::breaker::Breaker;
 use crate::layers::observe::Observer;
 use crate::lifecycle::Lifecycle;
@@ -90,8 +90,7 @@ impl App {
         }
         let works = Arc::new(Works {
             outbox: outbox.clone(),
-            templates,
-            locale: Locale { language: config.language, time_zone: config.time_zone.clone() },
+            composer: composer(&config, templates),
             clock: clock.clone(),
             metrics: metrics.clone(),
             moves: Mutex::new(outbox.moves().await?),
@@ -230,6 +229,19 @@ impl Resolver<'_> {
     }
 }
 
+/// What makes messages of events, as this configuration wants them.
+pub fn composer(config: &Config, templates: Templates) -> Composer {
+    Composer { templates, locale: Locale { language: config.language, time_zone: config.time_zone.clone() } }
+}
+
+/// What reads the calls of this configuration's sources.
+pub fn reader(config: &Config) -> Reader {
+    Reader {
+        web_url: config.tracker.web_url.as_str().to_owned(),
+        queues: Queues::new(config.tracker.queues.iter().cloned()),
+    }
+}
+
 fn sources(config: &Config, secrets: &Resolver<'_>) -> Result<HashMap<String, Source>, StartError> {
     let mut sources = HashMap::new();
     for source in &config.sources {
@@ -241,10 +253,7 @@ fn sources(config: &Config, secrets: &Resolver<'_>) -> Result<HashMap<String, So
             secrets: Secrets::new(&own),
             url_secret: source.url_secret,
             dedupe: source.dedupe_seconds.map(|seconds| Duration::from_secs(u64::from(seconds))),
-            reader: Reader {
-                web_url: config.tracker.web_url.as_str().to_owned(),
-                queues: Queues::new(config.tracker.queues.iter().cloned()),
-            },
+            reader: reader(config),
         };
         sources.insert(source.name.to_string(), made);
     }

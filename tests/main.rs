@@ -8,6 +8,7 @@ mod harness;
 mod accept;
 mod admin;
 mod architecture;
+mod commands;
 mod crash;
 mod delivery;
 mod demo;

@@ -1,5 +1,10 @@
 //! README keeps its word: its configuration works, its files exist, its metrics are the real ones.
 
+use std::collections::BTreeSet;
+
+use campanile::cli::Cli;
+use clap::CommandFactory;
+
 use crate::harness::{Setup, child, issue};
 
 const README: &str = include_str!("../README.md");
@@ -24,6 +29,20 @@ fn the_files_it_names_exist() {
         count += 1;
     }
     assert!(count > 20, "{count}");
+}
+
+/// Every command with every flag that is its own, and none that does not exist.
+#[test]
+fn the_commands_it_names_are_the_commands_there_are() {
+    let table = README.split("\n## Commands").nth(1).unwrap().split("\n## ").next().unwrap();
+    let told: BTreeSet<_> =
+        table.lines().filter_map(|line| line.strip_prefix("| `")?.split([' ', '`']).next()).collect();
+    let cli = Cli::command();
+    let built: BTreeSet<_> = cli.get_subcommands().map(clap::Command::get_name).collect();
+    assert_eq!(told, built);
+    let flags = cli.get_subcommands().flat_map(|command| command.get_opts().filter_map(|flag| flag.get_long()));
+    let untold: Vec<_> = flags.filter(|flag| !table.contains(&format!("--{flag}"))).collect();
+    assert!(untold.is_empty(), "{untold:?}");
 }
 
 #[tokio::test]

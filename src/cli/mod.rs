@@ -2,15 +2,22 @@
 
 pub mod check;
 mod demo;
+mod event;
+mod explain;
+mod preview;
+mod render;
 mod serve;
+mod show;
 
-use std::io::{IsTerminal, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::Config;
+use self::event::EventFile;
+use self::show::{indented, json_line, table, visible};
+use crate::config::{Config, Loaded, load};
 use crate::finding::Finding;
 use crate::template::Templates;
 
@@ -22,7 +29,15 @@ use crate::template::Templates;
 #[command(
     name = "campanile",
     version,
-    after_help = "Logs go to standard error; CAMPANILE_LOG=debug shows more of them."
+    after_help = "\
+Examples:
+  campanile check                                      what is wrong with ./config.yaml
+  campanile explain --event call.json                  where this call would lead, and why
+  campanile render critical --event call.json          what `critical` would say of it
+  campanile serve --config /etc/campanile/config.yaml
+
+Exit codes: 0 done, 1 findings or refused, 2 wrong usage.
+Logs and errors go to standard error; CAMPANILE_LOG=debug shows more."
 )]
 pub struct Cli {
     #[command(subcommand)]
@@ -40,6 +55,45 @@ enum Command {
         #[command(flatten)]
         configured: Configured,
         /// Print [{file, line, column, severity, message, hint}] instead of text
+        #[arg(long)]
+        json: bool,
+    },
+    /// Say what each route makes of an event and why, and what would be sent
+    ///
+    /// Nothing is sent or stored, and no secret has to be set.
+    #[command(after_help = "\
+Examples:
+  campanile explain --event call.json
+  campanile events show 7 --json | campanile explain --event -
+  campanile explain --event call.json --json | jq -r '.[] | select(.matched).route'")]
+    Explain {
+        #[command(flatten)]
+        event: EventFile,
+        #[command(flatten)]
+        configured: Configured,
+        /// Print [{route, matched, why}] instead of text
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show a template's messages for an event, as both messengers would get them
+    ///
+    /// Nothing is sent or stored, and no secret has to be set. A template that fails shows the fallback text that would
+    /// go out instead, and ends with 1.
+    #[command(after_help = "\
+Examples:
+  campanile render critical --event call.json
+  campanile render critical --event call.json --channel oncall-telegram --json | jq '.telegram[0].text'")]
+    Render {
+        /// A file of the templates' folder without `.md.hbs`, or one from the binary
+        template: String,
+        #[command(flatten)]
+        event: EventFile,
+        /// The channel that the message would go to [default: each messenger's first]
+        #[arg(long, value_name = "NAME")]
+        channel: Option<String>,
+        #[command(flatten)]
+        configured: Configured,
+        /// Print {"slack": [chat.postMessage bodies], "telegram": [sendMessage bodies]} instead of text
         #[arg(long)]
         json: bool,
     },
@@ -68,27 +122,96 @@ impl From<End> for ExitCode {
     }
 }
 
+/// Why a command ends without its result.
+enum Stop {
+    Refused(Refusal),
+    /// The configuration at this path has errors.
+    Findings(Vec<Finding>, PathBuf),
+    Output(std::io::Error),
+}
+
+/// What is wrong and where, and the way out.
+#[derive(Debug)]
+struct Refusal {
+    what: String,
+    hint: Option<String>,
+}
+
+impl Refusal {
+    fn new(what: impl Into<String>) -> Self {
+        Self { what: what.into(), hint: None }
+    }
+
+    fn hint(self, hint: impl Into<String>) -> Self {
+        Self { hint: Some(hint.into()), ..self }
+    }
+}
+
+impl From<Refusal> for Stop {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<std::io::Error> for Stop {
+    fn from(error: std::io::Error) -> Self {
+        Self::Output(error)
+    }
+}
+
+impl From<serde_json::Error> for Stop {
+    fn from(error: serde_json::Error) -> Self {
+        Self::Output(error.into())
+    }
+}
+
 impl Cli {
     /// Runs the command that was asked for.
     ///
     /// # Errors
-    /// Only when standard output is gone.
+    /// Only when standard output cannot be written. A reader that has seen enough is no error.
     pub fn run(self) -> std::io::Result<End> {
-        match self.command {
-            Command::Serve(Configured { config }) => serve::serve(&config),
-            Command::Demo => demo::demo(),
-            Command::Check { configured, json } => {
+        match self.command.run(&mut std::io::stdout()) {
+            Ok(end) => Ok(end),
+            Err(Stop::Refused(Refusal { what, hint })) => {
+                complain(&what, hint.as_deref());
+                Ok(End::Refused)
+            }
+            Err(Stop::Findings(findings, config)) => {
+                complain_findings(&findings, &config);
+                Ok(End::Refused)
+            }
+            Err(Stop::Output(error)) if error.kind() == ErrorKind::BrokenPipe => Ok(End::Done),
+            Err(Stop::Output(error)) => Err(error),
+        }
+    }
+}
+
+impl Command {
+    fn run(self, out: &mut dyn Write) -> Result<End, Stop> {
+        match self {
+            Self::Serve(Configured { config }) => Ok(serve::serve(&config)?),
+            Self::Demo => Ok(demo::demo()?),
+            Self::Check { configured, json } => {
                 let findings = check::check(&configured.config, &template_findings, &env);
-                let mut out = std::io::stdout().lock();
                 if json {
-                    writeln!(out, "{}", check::json(&findings).map_err(std::io::Error::other)?)?;
+                    writeln!(out, "{}", check::json(&findings)?)?;
                 } else {
-                    write!(out, "{}", check::text(&findings, out.is_terminal()))?;
+                    write!(out, "{}", check::text(&findings, std::io::stdout().is_terminal()))?;
                 }
                 Ok(if check::exit_code(&findings) == 0 { End::Done } else { End::Refused })
             }
+            Self::Explain { event, configured, json } => explain::explain(&configured.config, &event, json, out),
+            Self::Render { template, event, channel, configured, json } => {
+                render::render(&configured.config, &template, &event, channel.as_deref(), json, out)
+            }
         }
     }
+}
+
+/// The configuration without errors of its own; what its secrets and templates lack does not matter yet.
+fn configured(path: &Path) -> Result<Loaded, Stop> {
+    load(path, &|_| Vec::new()).map_err(|findings| Stop::Findings(findings, path.to_owned()))
 }
 
 #[expect(clippy::disallowed_methods, reason = "the one place that asks the machine")]

@@ -15,7 +15,6 @@ use crate::messenger::Content;
 use crate::messenger::sender::{Call, Target};
 use crate::outbox::{Attempt, Due, Hold, Lease, Millis, Next, OutboxError, Part, Settlement, Until};
 use crate::telemetry::{ByAccount, ByMessenger, ByTemplate};
-use crate::template;
 
 /// A message that arrives later than this after its event says so.
 const LATE: Duration = Duration::from_secs(2 * 60);
@@ -99,7 +98,7 @@ impl Runner {
             let is_plain = is_plain(&way.parts[number].0);
             let mut content = way.parts[number].0.clone();
             if let Some(late) = self.late_by(way.due, started).filter(|_| number == 0) {
-                content = content.late(&delayed(self.works.locale.language, late));
+                content = content.late(&delayed(self.works.composer.locale.language, late));
                 if is_plain {
                     content = content.plain();
                 }
@@ -401,25 +400,19 @@ impl Runner {
     fn render(&self, due: &Due) -> Vec<(Content, Part)> {
         let works = &self.works;
         let document = &Document::new(&due.document, Some(due.event.0));
-        let rendered =
-            works.templates.render(&due.template, document, due.channel.as_str(), self.messenger, &works.locale);
-        let message = match rendered {
-            Ok(message) if !message.is_blank() => message,
-            end => {
-                let why = end.map_or_else(|error| error.to_string(), |_| "it emits nothing".into());
-                let by = ByTemplate { template: due.template.clone() };
-                works.metrics.template_failures.get_or_create(&by).inc();
-                warn!(
-                    event = due.event.0,
-                    delivery = due.id.0,
-                    template = due.template,
-                    why,
-                    "the template failed; the message goes out as the fallback text"
-                );
-                template::fallback(document, works.locale.language)
-            }
-        };
-        Content::parts(self.messenger, message).into_iter().map(part).collect()
+        let (parts, failure) = works.composer.compose(&due.template, document, due.channel.as_str(), self.messenger);
+        if let Some(why) = failure {
+            let by = ByTemplate { template: due.template.clone() };
+            works.metrics.template_failures.get_or_create(&by).inc();
+            warn!(
+                event = due.event.0,
+                delivery = due.id.0,
+                template = due.template,
+                %why,
+                "the template failed; the message goes out as the fallback text"
+            );
+        }
+        parts.into_iter().map(part).collect()
     }
 
     fn late_by(&self, due: &Due, now: Millis) -> Option<Duration> {

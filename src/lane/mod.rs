@@ -3,6 +3,7 @@
 //! One [`Runner`] serves one account. A lane that has something due gets a task for as long as it can send; a lane
 //! that must wait (for its pace, a pause, a back-off) gives its lease back and costs nothing until then.
 
+mod compose;
 mod deliver;
 mod pace;
 mod trouble;
@@ -23,8 +24,8 @@ use crate::lifecycle::Lifecycle;
 use crate::messenger::sender::{Sender, Target};
 use crate::outbox::{LaneId, Lease, Millis, Outbox, Until};
 use crate::telemetry::{ByAccount, Metrics};
-use crate::template::{Locale, Templates};
 
+pub use compose::Composer;
 pub use pace::{Pace, Quota, Rates};
 use trouble::Troubles;
 
@@ -54,9 +55,8 @@ pub struct Channel {
 /// What every runner shares.
 pub struct Works {
     pub outbox: Arc<dyn Outbox>,
-    pub templates: Templates,
+    pub composer: Composer,
     pub channels: HashMap<ChannelName, Channel>,
-    pub locale: Locale,
     pub clock: Clock,
     pub metrics: Arc<Metrics>,
     /// Telegram chats that became another chat.

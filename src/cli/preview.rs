@@ -1,0 +1,89 @@
+//! What would be sent: the very bodies that the senders make.
+
+use serde_json::Value;
+
+use crate::config::{Channel, Config, Conversation};
+use crate::delivery::{DeliveryId, Messenger};
+use crate::event::Document;
+use crate::lane::Composer;
+use crate::messenger::Content;
+use crate::messenger::slack::client::{Post, WebhookPost};
+use crate::messenger::telegram::client::message;
+use crate::template::RenderError;
+
+/// Stands in the metadata where a real message names its delivery.
+const NO_DELIVERY: DeliveryId = DeliveryId(0);
+
+/// A message as it would go to one channel.
+pub struct Preview {
+    pub channel: String,
+    pub messenger: Messenger,
+    /// Of `chat.postMessage` or `sendMessage`, one for each part.
+    pub bodies: Vec<Value>,
+    /// Why these are the bodies of the fallback text.
+    pub failure: Option<RenderError>,
+}
+
+/// Where a message would go: a channel of the configuration, or a made-up one of a messenger that has none.
+pub struct Place<'a> {
+    name: &'a str,
+    conversation: Conversation,
+}
+
+impl<'a> Place<'a> {
+    pub fn of(channel: &'a Channel) -> Self {
+        Self { name: channel.name.as_str(), conversation: channel.conversation.clone() }
+    }
+
+    /// The messenger's first channel, conversations before incoming webhooks.
+    pub fn first(config: &'a Config, messenger: Messenger) -> Self {
+        let is_webhook = |channel: &&Channel| matches!(channel.conversation, Conversation::SlackWebhook { .. });
+        let channels = config.channels.iter().filter(|channel| channel.conversation.messenger() == messenger);
+        channels.min_by_key(is_webhook).map(Self::of).unwrap_or(Self {
+            name: "no-channel-yet",
+            conversation: match messenger {
+                Messenger::Slack => Conversation::Slack { id: "C0000000000".into() },
+                Messenger::Telegram => Conversation::Telegram { chat: -1_000_000_000_000, topic: None },
+            },
+        })
+    }
+}
+
+impl Preview {
+    /// # Errors
+    /// Only what cannot be JSON.
+    pub fn new(
+        place: &Place<'_>,
+        template: &str,
+        document: &Document<'_>,
+        composer: &Composer,
+    ) -> serde_json::Result<Self> {
+        let messenger = place.conversation.messenger();
+        let (contents, failure) = composer.compose(template, document, place.name, messenger);
+        let bodies = (0..).zip(contents).map(|(part, content)| body(&place.conversation, content, part));
+        Ok(Self { channel: place.name.to_owned(), messenger, bodies: bodies.collect::<Result<_, _>>()?, failure })
+    }
+
+    /// The words of all parts. Slack's stand escaped in their body.
+    pub fn text(&self) -> String {
+        let texts: Vec<_> = self.bodies.iter().filter_map(|body| body["text"].as_str()).collect();
+        let text = texts.join("\n\n");
+        match self.messenger {
+            Messenger::Slack => text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&"),
+            Messenger::Telegram => text,
+        }
+    }
+}
+
+fn body(conversation: &Conversation, content: Content, part: u32) -> serde_json::Result<Value> {
+    match (conversation, content) {
+        (Conversation::Slack { id }, Content::Slack(content)) => {
+            serde_json::to_value(Post::new(id, content, NO_DELIVERY, part))
+        }
+        (Conversation::SlackWebhook { .. }, Content::Slack(content)) => serde_json::to_value(WebhookPost::new(content)),
+        (Conversation::Telegram { chat, topic }, Content::Telegram(content)) => {
+            serde_json::to_value(message(*chat, *topic, content))
+        }
+        _ => Ok(Value::Null),
+    }
+}

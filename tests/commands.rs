@@ -1,0 +1,73 @@
+//! The commands beside `serve` and `check`, as a person or a script runs them: the real binary, its output, its end.
+
+mod previews;
+
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+
+use crate::harness::World;
+use crate::harness::child::BINARY;
+
+/// How a command ended and what it said.
+struct Ran {
+    code: Option<i32>,
+    out: String,
+    err: String,
+}
+
+impl Ran {
+    fn of(output: Output) -> Self {
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        Self { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
+    }
+
+    #[track_caller]
+    fn done(self) -> String {
+        assert_eq!((self.code, self.err.as_str()), (Some(0), ""), "{}", self.out);
+        self.out
+    }
+
+    #[track_caller]
+    fn json(self) -> Value {
+        serde_json::from_str(&self.done()).unwrap()
+    }
+
+    /// It said what is wrong and the way out, and nothing else.
+    #[track_caller]
+    fn refused(self) -> String {
+        assert_eq!((self.code, self.out.as_str()), (Some(1), ""), "{}", self.err);
+        self.err
+    }
+}
+
+/// Runs the binary without any secret set, in a world's folder.
+async fn run_in(folder: &Path, arguments: &[&str], input: &str) -> Ran {
+    let mut command = Command::new(BINARY);
+    command.args(arguments).current_dir(folder).env_clear();
+    let (input, mut child) = (input.to_owned(), {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    });
+    // Not on the runtime's own thread: the command may ask the world's server.
+    let end = tokio::task::spawn_blocking(move || {
+        use std::io::Write;
+        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+        child.wait_with_output().unwrap()
+    });
+    Ran::of(end.await.unwrap())
+}
+
+impl World {
+    async fn run(&self, arguments: &[&str]) -> Ran {
+        run_in(self.folder.path(), arguments, "").await
+    }
+
+    async fn run_with(&self, arguments: &[&str], input: &str) -> Ran {
+        run_in(self.folder.path(), arguments, input).await
+    }
+
+    fn file(&self, name: &str, content: &str) {
+        std::fs::write(self.folder.path().join(name), content).unwrap();
+    }
+}
