@@ -72,13 +72,7 @@ impl App {
         let Loaded { config, router, warnings: _ } = loaded;
         let Outside { clock, mut random, env, public, admin } = outside;
         let secrets = Resolver { config: &config, env };
-        let Store::Sqlite(path) = &config.store;
-        let options = SqliteOptions {
-            path: path.clone(),
-            reserve_mb: config.store_reserve_mb,
-            max_pending: i64::try_from(config.max_pending).unwrap_or(i64::MAX),
-        };
-        let outbox: Arc<dyn Outbox> = Arc::new(Sqlite::open(options, clock.clone())?);
+        let outbox: Arc<dyn Outbox> = Arc::new(Sqlite::open(store_options(&config), clock.clone())?);
         outbox.place(config.channels.iter().map(place).collect()).await?;
         let metrics = Arc::new(Metrics::default());
         let lifecycle = Lifecycle::default();
@@ -226,6 +220,16 @@ impl Resolver<'_> {
     fn resolve(&self, name: &str, secret: &Placed<Secret>) -> Result<SecretString, StartError> {
         let resolved = secret.value.resolve(&self.config.folder, self.env);
         resolved.map_err(|error| StartError::Secret { name: name.to_owned(), error })
+    }
+}
+
+/// The store of this configuration.
+pub fn store_options(config: &Config) -> SqliteOptions {
+    let Store::Sqlite(path) = &config.store;
+    SqliteOptions {
+        path: path.clone(),
+        reserve_mb: config.store_reserve_mb,
+        max_pending: i64::try_from(config.max_pending).unwrap_or(i64::MAX),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The commands beside `serve` and `check`, as a person or a script runs them: the real binary, its output, its end.
 
 mod previews;
+mod store;
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};

@@ -40,7 +40,8 @@ fn the_commands_it_names_are_the_commands_there_are() {
     let cli = Cli::command();
     let built: BTreeSet<_> = cli.get_subcommands().map(clap::Command::get_name).collect();
     assert_eq!(told, built);
-    let flags = cli.get_subcommands().flat_map(|command| command.get_opts().filter_map(|flag| flag.get_long()));
+    let all = cli.get_subcommands().flat_map(|command| std::iter::once(command).chain(command.get_subcommands()));
+    let flags = all.flat_map(|command| command.get_opts().filter_map(|flag| flag.get_long()));
     let untold: Vec<_> = flags.filter(|flag| !table.contains(&format!("--{flag}"))).collect();
     assert!(untold.is_empty(), "{untold:?}");
 }

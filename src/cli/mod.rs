@@ -1,13 +1,17 @@
 //! One file per command. Errors here are for people: what, where, and the way out.
 
+mod admin;
 pub mod check;
 mod demo;
 mod event;
 mod explain;
 mod preview;
+mod progress;
 mod render;
+mod rows;
 mod serve;
 mod show;
+mod store;
 
 use std::io::{ErrorKind, IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -97,7 +101,18 @@ Examples:
         #[arg(long)]
         json: bool,
     },
+    /// List what was received, show an event, replay its dead letters
+    #[command(subcommand, after_help = LISTING_HELP)]
+    Events(store::Events),
+    /// List what goes out, show a delivery, replay dead letters
+    #[command(subcommand, after_help = LISTING_HELP)]
+    Deliveries(store::Deliveries),
 }
+
+/// How the listing commands and their answers read.
+const LISTING_HELP: &str = "\
+The server that runs on this configuration is asked (`server.admin`, `server.admin_token`). When none runs, the store's
+file is read; a replay then takes the store's lock, as `serve` does.";
 
 #[derive(Debug, Args)]
 struct Configured {
@@ -205,8 +220,15 @@ impl Command {
             Self::Render { template, event, channel, configured, json } => {
                 render::render(&configured.config, &template, &event, channel.as_deref(), json, out)
             }
+            Self::Events(command) => waited_for(store::events(command, out)),
+            Self::Deliveries(command) => waited_for(store::deliveries(command, out)),
         }
     }
+}
+
+/// For the commands that ask over the network: one thread is enough.
+fn waited_for(command: impl Future<Output = Result<End, Stop>>) -> Result<End, Stop> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(command)
 }
 
 /// The configuration without errors of its own; what its secrets and templates lack does not matter yet.

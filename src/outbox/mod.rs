@@ -23,7 +23,7 @@ use serde_json::value::RawValue;
 use crate::delivery::{DeliveryId, EventId, Messenger, Outcome, Receipt};
 use crate::event::{ChannelName, SourceName};
 
-pub use sqlite::{Sqlite, SqliteOptions};
+pub use sqlite::{Sqlite, SqliteFile, SqliteOptions};
 
 /// Milliseconds since 1970, as the outbox keeps time.
 pub type Millis = i64;

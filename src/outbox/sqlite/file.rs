@@ -51,17 +51,24 @@ pub fn open(path: &Path, writes: bool) -> rusqlite::Result<Connection> {
 
 /// Refuses another program's file before anything in it is changed: [`open`] would give it our journal.
 pub fn ours(path: &Path) -> Result<(), String> {
-    let unreadable = |error: rusqlite::Error| match error.sqlite_error_code() {
-        Some(rusqlite::ErrorCode::NotADatabase) => "is no SQLite file; give another path in `store:`".to_owned(),
-        _ => format!("cannot be read: {error}"),
-    };
     let access = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let db = Connection::open_with_flags(path, access).map_err(unreadable)?;
-    let read = |sql| db.query_row(sql, [], |row| row.get::<_, i64>(0)).map_err(unreadable);
-    match (read("pragma application_id")?, read("select count(*) from sqlite_schema")?) {
-        (_, 0) => Ok(()),
-        (id, _) if id == i64::from(APPLICATION_ID) => Ok(()),
+    let tables: i64 = db.query_row("select count(*) from sqlite_schema", [], |row| row.get(0)).map_err(unreadable)?;
+    if tables == 0 { Ok(()) } else { mine(&db) }
+}
+
+/// Whether the file is a store of ours.
+pub fn mine(db: &Connection) -> Result<(), String> {
+    match db.query_row("pragma application_id", [], |row| row.get::<_, i64>(0)).map_err(unreadable)? {
+        id if id == i64::from(APPLICATION_ID) => Ok(()),
         _ => Err("belongs to another program; give another path in `store:`".into()),
+    }
+}
+
+pub fn unreadable(error: rusqlite::Error) -> String {
+    match error.sqlite_error_code() {
+        Some(rusqlite::ErrorCode::NotADatabase) => "is no SQLite file; give another path in `store:`".to_owned(),
+        _ => format!("cannot be read: {error}"),
     }
 }
 

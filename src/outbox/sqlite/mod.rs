@@ -7,6 +7,7 @@ mod checkpoint;
 mod file;
 mod group;
 mod lanes;
+mod offline;
 mod reader;
 mod seen;
 mod shared;
@@ -32,6 +33,7 @@ use checkpoint::Checkpoints;
 use file::{lock, migrate, open, ours, own_file};
 use group::Change;
 use lanes::Lanes;
+pub use offline::SqliteFile;
 use reader::Reader;
 use seen::Seen;
 use shared::Shared;
@@ -253,8 +255,7 @@ impl Outbox for Sqlite {
     }
 
     async fn event(&self, id: EventId) -> Result<Option<EventRow>, OutboxError> {
-        let filter = Filter { event: Some(id.0), limit: 1, ..Filter::default() };
-        self.listings_reader.read(move |db| Ok(statements::events(db, &filter, true)?.pop())).await
+        self.listings_reader.read(move |db| statements::event(db, id)).await
     }
 
     async fn deliveries(&self, filter: Filter) -> Result<Vec<DeliveryRow>, OutboxError> {
@@ -262,14 +263,7 @@ impl Outbox for Sqlite {
     }
 
     async fn delivery(&self, id: DeliveryId) -> Result<Option<DeliveryRow>, OutboxError> {
-        self.listings_reader
-            .read(move |db| {
-                let filter = Filter { limit: 1, ..Filter::default() };
-                let Some(mut row) = statements::deliveries(db, &filter, Some(id))?.pop() else { return Ok(None) };
-                row.failed_attempts = Some(statements::attempts(db, id)?);
-                Ok(Some(row))
-            })
-            .await
+        self.listings_reader.read(move |db| statements::delivery(db, id)).await
     }
 
     async fn replay(&self, which: Replay, give_up_at: Millis) -> Result<usize, OutboxError> {

@@ -38,6 +38,12 @@ pub fn events(db: &Connection, filter: &Filter, whole: bool) -> Result<Vec<Event
     rows.collect()
 }
 
+/// One event with its document.
+pub fn event(db: &Connection, id: EventId) -> Result<Option<EventRow>> {
+    let filter = Filter { event: Some(id.0), limit: 1, ..Filter::default() };
+    Ok(events(db, &filter, true)?.pop())
+}
+
 pub fn deliveries(db: &Connection, filter: &Filter, only: Option<DeliveryId>) -> Result<Vec<DeliveryRow>> {
     let mut select = db.prepare_cached(
         "select d.id, d.event, c.name, d.route, d.template, d.state, d.planned_at, d.give_up_at,
@@ -81,7 +87,15 @@ pub fn deliveries(db: &Connection, filter: &Filter, only: Option<DeliveryId>) ->
     rows.collect()
 }
 
-pub fn attempts(db: &Connection, delivery: DeliveryId) -> Result<Vec<Attempt>> {
+/// One delivery with what was rendered and what failed.
+pub fn delivery(db: &Connection, id: DeliveryId) -> Result<Option<DeliveryRow>> {
+    let filter = Filter { limit: 1, ..Filter::default() };
+    let Some(mut row) = deliveries(db, &filter, Some(id))?.pop() else { return Ok(None) };
+    row.failed_attempts = Some(attempts(db, id)?);
+    Ok(Some(row))
+}
+
+fn attempts(db: &Connection, delivery: DeliveryId) -> Result<Vec<Attempt>> {
     let mut select = db.prepare_cached(
         "select at, took_ms, outcome, detail from attempts where delivery = ?1 order by number desc limit 100",
     )?;

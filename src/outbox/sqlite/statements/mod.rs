@@ -18,7 +18,7 @@ use crate::outbox::{Hold, State};
 pub use accept::*;
 pub use lanes::*;
 pub use ledger::*;
-pub use listings::{attempts, deliveries, events};
+pub use listings::{deliveries, delivery, event, events};
 pub use places::*;
 pub use retention::*;
 pub use settle::*;

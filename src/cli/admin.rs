@@ -1,0 +1,122 @@
+//! The admin API of the bridge that runs on a configuration, as a client.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::{Method, Request, StatusCode};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::{Client, Error};
+use hyper_util::rt::TokioExecutor;
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
+
+use super::Refusal;
+use crate::clock::Clock;
+use crate::config::{Config, SecretError};
+use crate::delivery::BoxError;
+
+/// From the call to the end of its answer.
+const WITHIN: Duration = Duration::from_secs(10);
+/// Longest answer: a page of rows has a few megabytes at most.
+const LONGEST: usize = 64 << 20;
+/// The way out where the server cannot be asked.
+const OR_THE_FILE: &str = "`--offline` reads the store's file instead";
+
+pub struct Admin {
+    address: SocketAddr,
+    token: Option<Result<SecretString, SecretError>>,
+    client: Client<HttpConnector, Full<Bytes>>,
+    clock: Clock,
+}
+
+impl Admin {
+    pub fn new(config: &Config, env: &dyn Fn(&str) -> Option<String>) -> Self {
+        let token = config.server.admin_token.as_ref();
+        Self {
+            address: reachable(config.server.admin),
+            token: token.map(|token| token.value.resolve(&config.folder, env)),
+            client: Client::builder(TokioExecutor::new()).build_http(),
+            clock: Clock::machine(),
+        }
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The answer's JSON. `None`: nobody listens at the address.
+    ///
+    /// # Errors
+    /// What the server refuses, in its own words; an answer that no Campanile gives.
+    pub async fn call(&self, method: Method, path: &str, body: Option<Value>) -> Result<Option<Value>, Refusal> {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(format!("http://{}/api/v1{path}", self.address))
+            .header(CONTENT_TYPE, "application/json");
+        if let Some(Ok(token)) = &self.token {
+            request = request.header(AUTHORIZATION, format!("Bearer {}", token.expose_secret()));
+        }
+        let body = body.map(|body| Bytes::from(body.to_string())).unwrap_or_default();
+        let request = request.body(Full::new(body)).map_err(|_| {
+            Refusal::new("`server.admin_token` holds a character that no header can carry")
+                .hint("take letters and digits")
+        })?;
+        let answer = tokio::select! {
+            answer = self.answer(request) => answer,
+            () = self.clock.sleep(WITHIN) => Err("it took longer than 10 s".into()),
+        };
+        match answer {
+            Ok((status, answer)) => self.understood(status, &answer).map(Some),
+            Err(error) if error.downcast_ref().is_some_and(Error::is_connect) => Ok(None),
+            Err(error) => Err(Refusal::new(format!("{} (server.admin) gives no answer: {error}", self.address))
+                .hint(format!("is it a campanile that listens there? {OR_THE_FILE}"))),
+        }
+    }
+
+    async fn answer(&self, request: Request<Full<Bytes>>) -> Result<(StatusCode, Bytes), BoxError> {
+        let (head, body) = self.client.request(request).await?.into_parts();
+        Ok((head.status, Limited::new(body, LONGEST).collect().await?.to_bytes()))
+    }
+
+    fn understood(&self, status: StatusCode, answer: &[u8]) -> Result<Value, Refusal> {
+        let json = serde_json::from_slice::<Value>(answer).ok().filter(Value::is_object);
+        let why = json.as_ref().and_then(|json| json["error"].as_str());
+        match (status, json.as_ref(), why) {
+            (StatusCode::OK, Some(json), None) => Ok(json.clone()),
+            (StatusCode::UNAUTHORIZED, ..) => Err(self.not_admitted()),
+            (_, _, Some(why)) => Err(Refusal::new(why)),
+            _ => Err(Refusal::new(format!(
+                "what listens at {} (server.admin) is no campanile: HTTP {status}",
+                self.address
+            ))
+            .hint(format!("stop it or set another `server.admin`; {OR_THE_FILE}"))),
+        }
+    }
+
+    fn not_admitted(&self) -> Refusal {
+        let at = self.address;
+        match &self.token {
+            None => {
+                Refusal::new(format!("the server at {at} wants an admin token, and `server.admin_token` is not set"))
+                    .hint("name the configuration that it runs on by `--config PATH`")
+            }
+            Some(Err(error)) => Refusal::new(format!("`server.admin_token` has no value here: {error}"))
+                .hint(format!("give this command what the server was started with; {OR_THE_FILE}")),
+            Some(Ok(_)) => Refusal::new(format!("the server at {at} does not take this `server.admin_token`"))
+                .hint(format!("it must be the one that the server was started with; {OR_THE_FILE}")),
+        }
+    }
+}
+
+/// An address that is bound for everybody is reached by loopback.
+fn reachable(bound: SocketAddr) -> SocketAddr {
+    let ip = match bound.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, bound.port())
+}
