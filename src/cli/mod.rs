@@ -1,6 +1,7 @@
 //! One file per command. Errors here are for people: what, where, and the way out.
 
 mod admin;
+mod backup;
 pub mod check;
 mod demo;
 mod event;
@@ -17,11 +18,11 @@ use std::io::{ErrorKind, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use self::event::EventFile;
 use self::show::{indented, json_line, table, visible};
-use crate::config::{Config, Loaded, load};
+use crate::config::{self, Config, Loaded, load};
 use crate::finding::Finding;
 use crate::template::Templates;
 
@@ -38,6 +39,8 @@ Examples:
   campanile check                                      what is wrong with ./config.yaml
   campanile explain --event call.json                  where this call would lead, and why
   campanile render critical --event call.json          what `critical` would say of it
+  campanile deliveries list --state dead               what was given up, and why
+  campanile backup /backups/campanile.db               a copy, while the bridge runs
   campanile serve --config /etc/campanile/config.yaml
 
 Exit codes: 0 done, 1 findings or refused, 2 wrong usage.
@@ -107,6 +110,33 @@ Examples:
     /// List what goes out, show a delivery, replay dead letters
     #[command(subcommand, after_help = LISTING_HELP)]
     Deliveries(store::Deliveries),
+    /// Copy the store into a new file, while the bridge runs or not
+    ///
+    /// The copy is what the store held at one moment, checked, for its owner alone (0600). To restore it: stop the
+    /// bridge, put the copy in the store's place, remove the `-wal` and `-shm` beside it, and start.
+    #[command(after_help = "\
+Examples:
+  campanile backup /backups/campanile-$(date +%F).db --config /etc/campanile/config.yaml")]
+    Backup {
+        /// Where the copy goes; what exists is not overwritten
+        file: PathBuf,
+        #[command(flatten)]
+        configured: Configured,
+    },
+    /// Print the JSON Schema of config.yaml, for editors and checks
+    #[command(after_help = "\
+Examples:
+  campanile schema > campanile.schema.json
+  # the first line of config.yaml, for editors with the YAML language server:
+  # yaml-language-server: $schema=campanile.schema.json")]
+    Schema,
+    /// Print a shell's completions
+    #[command(after_help = "\
+Examples:
+  campanile completions bash > /etc/bash_completion.d/campanile
+  campanile completions zsh > \"${fpath[1]}/_campanile\"
+  campanile completions fish > ~/.config/fish/completions/campanile.fish")]
+    Completions { shell: clap_complete::Shell },
 }
 
 /// How the listing commands and their answers read.
@@ -219,6 +249,17 @@ impl Command {
             Self::Explain { event, configured, json } => explain::explain(&configured.config, &event, json, out),
             Self::Render { template, event, channel, configured, json } => {
                 render::render(&configured.config, &template, &event, channel.as_deref(), json, out)
+            }
+            Self::Backup { file, configured } => backup::backup(&configured.config, &file, out),
+            Self::Schema => {
+                write!(out, "{}", config::SCHEMA)?;
+                Ok(End::Done)
+            }
+            Self::Completions { shell } => {
+                let mut script = Vec::new();
+                clap_complete::generate(shell, &mut Cli::command(), "campanile", &mut script);
+                out.write_all(&script)?;
+                Ok(End::Done)
             }
             Self::Events(command) => waited_for(store::events(command, out)),
             Self::Deliveries(command) => waited_for(store::deliveries(command, out)),

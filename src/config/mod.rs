@@ -17,6 +17,8 @@ mod tree;
 mod url;
 
 #[cfg(test)]
+mod schema_tests;
+#[cfg(test)]
 mod tests;
 
 use std::io::{ErrorKind, Read};
@@ -38,6 +40,9 @@ use crate::finding::{Finding, Place, Severity, suggest};
 use crate::message::Language;
 use crate::route::{Route, Router};
 use crate::telemetry::LogFormat;
+
+/// The JSON Schema of config.yaml, draft 2020-12, for editors. The readers here decide; a test holds the schema to them.
+pub const SCHEMA: &str = include_str!("schema.json");
 
 /// The largest config.yaml, in bytes.
 const LARGEST: u64 = 1 << 20;

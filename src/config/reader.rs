@@ -148,6 +148,8 @@ impl<'n> Fields<'n> {
 
     /// Tells of every key that was not asked for.
     pub fn close(self, findings: &mut Findings) {
+        #[cfg(test)]
+        super::schema_tests::note(&self.what, &self.known);
         for (entry, _) in self.entries.iter().filter(|(entry, taken)| !taken.get() && !entry.key.is_empty()) {
             let key = &*entry.key;
             if LATER.contains(&key) {

@@ -52,10 +52,8 @@ fn the_least_configuration_has_the_defaults_of_the_surface() {
     assert_eq!(source.secrets[0].value, Secret::Env("S".into()));
 }
 
-#[test]
-fn every_key_is_read() {
-    let config = accepted(
-        r#"
+/// A configuration in which each key stands once.
+pub(super) const EVERY_KEY: &str = r#"
 server:
   listen: 0.0.0.0:80
   admin: "0.0.0.0:81"
@@ -84,8 +82,11 @@ channels:
 routes:
   - {name: one, when: 'true', channels: [c, t], template: critical, style: post, continue: true, give_up_after_hours: 2}
   - {channels: [hook], disabled: true}
-"#,
-    );
+"#;
+
+#[test]
+fn every_key_is_read() {
+    let config = accepted(EVERY_KEY);
     assert_eq!(config.server.public_url.as_ref().unwrap().as_str(), "https://bells.example.com");
     assert_eq!(config.server.trusted_proxies.len(), 2);
     assert_eq!(config.store, Store::Sqlite("/var/lib/campanile.db".into()));

@@ -1,15 +1,21 @@
 //! A store's file, opened for reading alone: whether or not somebody serves it, nothing in it changes.
 
 use std::cmp::Ordering;
-use std::path::Path;
+use std::fs::File;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rusqlite::Connection;
+use rusqlite::backup::{Backup, StepResult};
+use rusqlite::{Connection, OpenFlags};
 
 use super::file::{MIGRATIONS, mine, open, unreadable};
 use super::statements;
 use crate::delivery::{DeliveryId, EventId};
 use crate::outbox::{DeliveryRow, EventRow, Filter, OutboxError};
+
+/// Pages that are copied between two reports: 4 MiB, a few milliseconds.
+const STEP: std::ffi::c_int = 1_024;
 
 pub struct SqliteFile {
     db: Connection,
@@ -47,6 +53,55 @@ impl SqliteFile {
 
     pub fn delivery(&self, id: DeliveryId) -> Result<Option<DeliveryRow>, OutboxError> {
         statements::delivery(&self.db, id).map_err(unavailable)
+    }
+
+    /// Copies the store as it is now into a new file (0600) that needs none beside it, checks the copy, and gives its
+    /// bytes. `report` hears the bytes that are copied and all of them. Whoever serves the store goes on.
+    ///
+    /// # Errors
+    /// One plain sentence each for: the file exists, cannot be written, did not pass its check. Nothing is left then.
+    pub fn copy_to(&self, copy: &Path, report: &mut dyn FnMut(u64, u64)) -> Result<u64, OutboxError> {
+        let failed = |what: String| OutboxError::Opening(format!("{}: {what}", copy.display()));
+        if copy.symlink_metadata().is_ok() {
+            return Err(failed("exists already; a backup overwrites nothing".into()));
+        }
+        // Under another name until it is whole: half a copy must not pass for one.
+        let part = PathBuf::from(format!("{}.part", copy.display()));
+        let made = File::options().write(true).create_new(true).mode(0o600).open(&part).map_err(|error| {
+            failed(format!("{} cannot be made: {error}; if a backup broke off there, remove it", part.display()))
+        })?;
+        let end = self.fill(&part, report).map_err(|error| failed(format!("the copy failed: {error}")));
+        let end = end.and_then(|()| {
+            let whole = made.sync_all().and_then(|()| std::fs::rename(&part, copy));
+            let folder = copy.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            let whole = whole.and_then(|()| File::open(folder)?.sync_all()).and_then(|()| made.metadata());
+            whole.map(|file| file.len()).map_err(|error| failed(format!("cannot be written: {error}")))
+        });
+        if end.is_err() {
+            let _ = std::fs::remove_file(&part);
+        }
+        end
+    }
+
+    fn fill(&self, part: &Path, report: &mut dyn FnMut(u64, u64)) -> rusqlite::Result<()> {
+        let mut copy =
+            Connection::open_with_flags(part, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+        // Held open over all steps: otherwise every commit of the server would begin the copy anew.
+        let moment = self.db.unchecked_transaction()?;
+        let page: u64 = moment.query_row("pragma page_size", [], |row| row.get::<_, u32>(0).map(u64::from))?;
+        moment.query_row("select count(*) from sqlite_schema", [], |_| Ok(()))?;
+        let backup = Backup::new(&moment, &mut copy)?;
+        while backup.step(STEP)? != StepResult::Done {
+            let pages = backup.progress();
+            let bytes = |pages: std::ffi::c_int| u64::try_from(pages).unwrap_or(0) * page;
+            report(bytes(pages.pagecount - pages.remaining), bytes(pages.pagecount));
+        }
+        drop(backup);
+        copy.query_row("pragma journal_mode = delete", [], |_| Ok(()))?; // one file, nothing beside it
+        match copy.query_row("pragma integrity_check", [], |row| row.get::<_, String>(0))?.as_str() {
+            "ok" => Ok(()),
+            what => Err(rusqlite::Error::ToSqlConversionFailure(format!("its check says: {what}").into())),
+        }
     }
 }
 
