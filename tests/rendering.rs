@@ -24,6 +24,10 @@ plain {{issue.summary}} **bold {{issue.summary}}** *{{issue.summary}}* ~~{{issue
 {{issue.summary}}
 ```
 <b>{{issue.summary}}</b> {{truncate issue.summary 100000}} {{join issue.tags ", "}} {{default comment.text issue.summary}}
+{{code issue.summary}} {{link issue.summary "https://example.com/"}} {{link issue.summary issue.summary}} **{{upper issue.summary}}** {{lower issue.summary}}
+{{json issue}} {{ago issue.summary}} {{plural issue.summary "one" issue.summary}}
+- {{code issue.summary "text"}}
+> {{code issue.summary issue.summary}}
 "#;
 
 fn templates(source: &str) -> Templates {

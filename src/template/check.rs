@@ -2,13 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use handlebars::template::{BlockParam, HelperTemplate, Parameter, Subexpression, Template, TemplateElement};
+use handlebars::template::{
+    BlockParam, DecoratorTemplate, HelperTemplate, Parameter, Subexpression, Template, TemplateElement,
+};
 use handlebars::{Path, PathSeg};
 
 use super::helpers::{self, Form};
+use super::partials::{self, Partials};
 use super::paths::{Place, Print};
-use super::scan::Flaw;
-use crate::finding::nearest;
+use super::scan::{DEEPEST, Flaw};
+use crate::finding::{nearest, suggest};
 
 /// What rendering has to bring: only that is copied for it.
 #[derive(Debug, Default)]
@@ -18,16 +21,36 @@ pub(super) struct Needs {
     pub helpers: BTreeSet<&'static str>,
 }
 
-/// Flaws come in the order of the source.
-pub(super) fn check(source: &str, template: &Template) -> Result<Needs, Vec<Flaw>> {
-    let document = Scope { place: Place::document(), rounds: false, names: Vec::new() };
-    let mut check = Check { source, at: 0, scopes: vec![document], needs: Needs::default(), flaws: Vec::new() };
+/// Flaws come in the order of the source, those of a partial where it is named.
+pub(super) fn check(source: &str, template: &Template, partials: &Partials) -> Result<Needs, Vec<Flaw>> {
+    let mut check = Check::new(source, partials);
+    check.scopes.push(Scope { place: Place::document(), rounds: false, names: Vec::new() });
     check.template(template);
     if check.flaws.is_empty() { Ok(check.needs) } else { Err(check.flaws) }
 }
 
+/// What is wrong with a partial whatever names it.
+pub(super) fn partial(name: &str, partials: &Partials) -> Vec<Flaw> {
+    let Some((partial, template)) = partials.get(name).and_then(|it| Some((it, it.template.as_ref()?))) else {
+        return Vec::new();
+    };
+    let mut check = Check::new(&partial.source.text, partials);
+    check.within.push(name);
+    let anywhere = || Scope { place: Place::Any, rounds: true, names: Vec::new() };
+    check.scopes.extend(std::iter::repeat_with(anywhere).take(DEEPEST));
+    check.template(template);
+    check.flaws
+}
+
 struct Check<'a> {
     source: &'a str,
+    partials: &'a Partials,
+    /// The partials around, the innermost last; `source` is its.
+    within: Vec<&'a str>,
+    /// Blocks and partials around.
+    depth: usize,
+    /// Partials written out so far.
+    written_out: usize,
     /// Where the element starts that is being checked, in bytes.
     at: usize,
     scopes: Vec<Scope>,
@@ -44,7 +67,21 @@ struct Scope {
     names: Vec<(String, Place)>,
 }
 
-impl Check<'_> {
+impl<'a> Check<'a> {
+    fn new(source: &'a str, partials: &'a Partials) -> Self {
+        Self {
+            source,
+            partials,
+            within: Vec::new(),
+            depth: 0,
+            written_out: 0,
+            at: 0,
+            scopes: Vec::new(),
+            needs: Needs::default(),
+            flaws: Vec::new(),
+        }
+    }
+
     fn template(&mut self, template: &Template) {
         let around = self.at;
         for (index, element) in template.elements.iter().enumerate() {
@@ -54,6 +91,7 @@ impl Check<'_> {
                 TemplateElement::RawString(_) | TemplateElement::Comment(_) => {}
                 TemplateElement::Expression(tag) => self.expression(tag),
                 TemplateElement::HelperBlock(tag) => self.block(tag),
+                TemplateElement::PartialExpression(tag) => self.partial(tag),
                 _ => self.flaw("", "this form of tag is not known").hint = Some("write `{{…}}`".into()),
             }
         }
@@ -76,6 +114,10 @@ impl Check<'_> {
     fn block(&mut self, tag: &HelperTemplate) {
         let Some(name) = tag.name.as_name() else { return self.computed() };
         let start = self.at;
+        if self.depth == DEEPEST {
+            return self.too_deep(name);
+        }
+        self.depth += 1;
         self.helper(name, tag, Form::Block);
         let told = self.flaws.len();
         let over = match tag.params.first() {
@@ -99,20 +141,86 @@ impl Check<'_> {
         }
         self.at = start;
         tag.inverse.iter().for_each(|template| self.template(template));
+        self.depth -= 1;
+    }
+
+    /// `{{> name}}`, `{{> name value}}`, `{{> name member=value}}`: the partial is checked as it would stand here.
+    fn partial(&mut self, tag: &DecoratorTemplate) {
+        let Some(name) = tag.name.as_name() else { return self.computed() };
+        tag.params.iter().chain(tag.hash.values()).for_each(|param| self.param(param));
+        if tag.params.len() > 1 {
+            self.flaw(name, "a partial takes one value").hint = Some(format!("write `{{{{> {name} member=value}}}}`"));
+        }
+        let Some((name, partial)) =
+            self.partials.names().find(|known| *known == name).and_then(|name| Some((name, self.partials.get(name)?)))
+        else {
+            let hint = suggest(name, "partials", self.partials.names());
+            self.flaw(name, format!("there is no `partials/{name}.hbs`")).hint = Some(hint);
+            return;
+        };
+        if self.within.contains(&name) {
+            let way = self.within.iter().skip_while(|one| **one != name).chain([&name]);
+            let way = way.map(|one| format!("`{one}`")).collect::<Vec<_>>().join(" → ");
+            self.flaw(name, format!("a partial that comes to itself never ends: {way}"));
+            return;
+        }
+        if self.depth == DEEPEST {
+            return self.too_deep(name);
+        }
+        self.written_out += 1;
+        if self.written_out > partials::MOST {
+            if self.written_out == partials::MOST + 1 {
+                self.flaw(name, format!("partials within partials come to more than {} here", partials::MOST));
+            }
+            return;
+        }
+        let Some(template) = &partial.template else {
+            self.flaw(name, format!("`partials/{name}.hbs` cannot be used"));
+            return;
+        };
+        let told = self.flaws.len();
+        let mut resolve = |param: &Parameter| match param {
+            Parameter::Path(path) => self.resolve(path).unwrap_or(Place::Any),
+            _ => Place::Any,
+        };
+        let place = tag.params.first().map(&mut resolve);
+        let names = tag.hash.iter().map(|(name, param)| (name.clone(), resolve(param))).collect();
+        self.flaws.truncate(told); // as parameters the paths were checked above
+        let around = self.scopes.last().map(|scope| (scope.place, scope.rounds));
+        let (here, rounds) = around.unwrap_or((Place::Any, false));
+        let (source, at) = (self.source, self.at);
+        self.scopes.push(Scope { place: place.unwrap_or(here), rounds, names });
+        (self.source, self.at, self.depth) = (&partial.source.text, 0, self.depth + 1);
+        self.within.push(name);
+        self.template(template);
+        self.within.pop();
+        self.scopes.pop();
+        (self.source, self.at, self.depth) = (source, at, self.depth - 1);
+    }
+
+    fn too_deep(&mut self, word: &str) {
+        self.flaw(word, format!("blocks and partials are nested more than {DEEPEST} deep"));
     }
 
     fn helper(&mut self, name: &str, tag: &HelperTemplate, form: Form) {
         let Some(helper) = helpers::find(name) else { return self.unknown(name, tag) };
         self.needs.helpers.insert(helper.name);
-        if helper.form != form {
+        if helper.name == "ago" {
+            self.needs.roots.insert("event".to_owned()); // the time that it counts from
+        }
+        let fits = helper.form == form || (helper.form == Form::Markup && form == Form::Value);
+        if !fits {
             let (message, hint) = match form {
-                Form::Value => (format!("`{name}` is a block"), format!("write `{{{{#{name} …}}}}…{{{{/{name}}}}}`")),
+                Form::Block if helper.form == Form::Markup => {
+                    (format!("`{name}` is no block"), format!("write `{}`", helper.example))
+                }
                 Form::Block => (format!("`{name}` is no block"), format!("write `{{{{#if ({name} …)}}}}…{{{{/if}}}}`")),
+                _ => (format!("`{name}` is a block"), format!("write `{{{{#{name} …}}}}…{{{{/{name}}}}}`")),
             };
             self.flaw(name, message).hint = Some(hint);
         } else if !helper.takes.contains(&tag.params.len()) {
             let message = format!("`{name}` takes {}, not {}", helper.usage, tag.params.len());
-            self.flaw(name, message);
+            self.flaw(name, message).hint = Some(format!("as in `{}`", helper.example));
         }
         for key in tag.hash.keys() {
             if !(matches!(name, "if" | "unless") && key == "includeZero") {
@@ -121,14 +229,16 @@ impl Check<'_> {
         }
         for (index, param) in tag.params.iter().enumerate() {
             match param {
-                Parameter::Path(path) if helper.prints && index == 0 => self.printed(path),
+                Parameter::Path(path) if index < helper.prints => self.printed(path),
                 param => self.param(param),
             }
         }
-        if let (Some(check), Some(Parameter::Literal(literal))) = (helper.literal, tag.params.get(1))
-            && let Err(message) = check(literal)
-        {
-            self.flaw(&literal.to_string(), message);
+        for param in tag.params.iter().skip(1) {
+            if let (Some(check), Parameter::Literal(literal)) = (helper.literal, param)
+                && let Err(message) = check(literal)
+            {
+                self.flaw(&literal.to_string(), message);
+            }
         }
         tag.hash.values().for_each(|param| self.param(param));
     }
@@ -150,7 +260,13 @@ impl Check<'_> {
                     let message = format!("`({name})` calls a helper, and there is none of this name");
                     self.flaw(name, message).hint = Some(format!("write `{name}` without parentheses"));
                 }
-                Some(name) => self.helper(name, tag, Form::Value),
+                Some(name) => {
+                    if helpers::find(name).is_some_and(|helper| helper.form == Form::Markup) {
+                        let message = format!("`{name}` writes marks of its own and is no value for another helper");
+                        self.flaw(name, message).hint = Some(format!("write `{{{{{name} …}}}}` alone"));
+                    }
+                    self.helper(name, tag, Form::Value);
+                }
                 None => self.computed(),
             }
         }
@@ -185,7 +301,8 @@ impl Check<'_> {
             self.flaw(raw, format!("`{raw}` leads out of the document"));
             return None;
         };
-        if scope == 0 {
+        let place = self.scopes[scope].place;
+        if place.is_document() {
             match names.first() {
                 Some(root) => self.needs.roots.insert((*root).to_owned()),
                 None => {
@@ -194,8 +311,7 @@ impl Check<'_> {
                 }
             };
         }
-        let place = self.scopes[scope].place;
-        let within = scope > 0 && Place::document().member(names.first().unwrap_or(&"")).is_ok();
+        let within = !place.is_document() && Place::document().member(names.first().unwrap_or(&"")).is_ok();
         if within && names.first().is_some_and(|name| place.member(name).is_err()) {
             let message = format!("`{raw}` is looked up in the block's own value here");
             self.flaw(raw, message).hint = Some(format!("write `@root.{}`", names.join(".")));
@@ -259,8 +375,13 @@ impl Check<'_> {
 
     /// A flaw at the next place where `word` stands in the source.
     fn flaw(&mut self, word: &str, message: impl Into<String>) -> &mut Flaw {
-        let at = self.at + self.source[self.at..].find(word).unwrap_or(0);
-        self.flaws.push(Flaw::new(at, message));
+        let rest = &self.source[self.at..];
+        let of_path = |c: char| c.is_alphanumeric() || "_./@-".contains(c);
+        let whole = |at: &usize| !rest[..*at].ends_with(of_path) && !rest[at + word.len()..].starts_with(of_path);
+        let found = rest.match_indices(word).map(|(at, _)| at).find(whole).or_else(|| rest.find(word));
+        let at = self.at + found.unwrap_or(0);
+        let partial = self.within.last().map(|name| (*name).to_owned());
+        self.flaws.push(Flaw { partial, ..Flaw::new(at, message) });
         let last = self.flaws.len() - 1;
         &mut self.flaws[last]
     }

@@ -5,7 +5,7 @@ use jiff::civil::{self, DateTime};
 use jiff::fmt::strtime::{self, BrokenDownTime};
 use jiff::{Timestamp, Zoned};
 
-use super::Locale;
+use super::{Locale, words};
 use crate::message::Language;
 
 /// How a time is told when a template does not say: "20 May 2026, 12:15"; a date without time stays one.
@@ -52,6 +52,20 @@ pub(super) fn told(text: &str, format: &str, locale: &Locale) -> String {
         None => None,
     };
     told.unwrap_or_else(|| text.to_owned())
+}
+
+/// How far the time that the text names is from `now`: "5 minutes ago", "in 2 days"; of a date without time, the days.
+/// `None`: it is no time.
+pub(super) fn ago(text: &str, now: Timestamp, locale: &Locale) -> Option<String> {
+    let moment = match Time::read(text.trim())? {
+        Time::Moment(moment) => moment,
+        Time::Local(time) => time.to_zoned(locale.time_zone.clone()).ok()?.timestamp(),
+        Time::Date(date) => {
+            let today = now.to_zoned(locale.time_zone.clone()).date();
+            return Some(words::days(locale.language, i64::from(today.until(date).ok()?.get_days())));
+        }
+    };
+    Some(words::ago(locale.language, moment.as_second() - now.as_second()))
 }
 
 /// A format that a template names has to be one.
@@ -154,6 +168,36 @@ mod tests {
         ] {
             assert_eq!(in_moscow(text, USUAL), [en, ru]);
         }
+    }
+
+    #[test]
+    fn a_time_is_told_from_a_moment() {
+        for (text, en, ru) in [
+            ("2026-05-20T09:14:31Z", "just now", "только что"),
+            ("2026-05-20T09:15:40Z", "just now", "только что"),
+            ("2026-05-20T09:14:00.000+0000", "1 minute ago", "1 минуту назад"),
+            ("2026-05-20T11:14:00+03:00", "1 hour ago", "1 час назад"),
+            ("2026-05-20T11:20:00", "55 minutes ago", "55 минут назад"),
+            ("2026-05-20T14:15:00Z", "in 5 hours", "через 5 часов"),
+            ("1779182100", "1 day ago", "1 день назад"),
+            ("2026-05-17T09:15:00Z", "3 days ago", "3 дня назад"),
+            ("2026-08-20T09:15:00Z", "in 3 months", "через 3 месяца"),
+            ("2021-05-20T09:15:00Z", "5 years ago", "5 лет назад"),
+            ("2026-05-20", "today", "сегодня"),
+            ("2026-05-19", "yesterday", "вчера"),
+            ("2026-05-21", "tomorrow", "завтра"),
+            ("2026-06-01", "in 12 days", "через 12 дней"),
+        ] {
+            let now = "2026-05-20T09:15:00Z".parse().unwrap();
+            let told = [Language::En, Language::Ru].map(|language| {
+                let time_zone = TimeZone::get("Europe/Moscow").unwrap();
+                ago(text, now, &Locale { language, time_zone }).unwrap()
+            });
+            assert_eq!(told, [en, ru], "{text}");
+        }
+        let utc = Locale { language: Language::En, time_zone: TimeZone::UTC };
+        assert_eq!(ago("soon", Timestamp::UNIX_EPOCH, &utc), None);
+        assert_eq!(ago("2026-05-20", Timestamp::UNIX_EPOCH, &utc).as_deref(), Some("in 56 years"));
     }
 
     #[test]

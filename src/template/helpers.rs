@@ -1,15 +1,18 @@
-//! The helpers of templates. Each gives a value that is escaped like any variable.
+//! The helpers of templates. Each gives a value that is escaped like any variable, but for the two that write markup.
+
+mod markup;
+mod values;
 
 use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use handlebars::{
-    BlockContext, BlockParamHolder, Context, Handlebars, Helper, HelperDef, HelperResult, JsonRender, JsonValue,
-    Output, RenderContext, RenderError, Renderable, ScopedJson,
+    BlockContext, BlockParamHolder, Context, Handlebars, Helper, HelperDef, HelperResult, JsonValue, Output,
+    RenderContext, Renderable,
 };
-use unicode_segmentation::GraphemeCursor;
 
-use super::{Locale, date, stand_in};
+use super::{date, stand_in};
+pub(super) use values::{Ago, Date, truncate};
 
 /// Rounds of all loops of one rendering together.
 pub(super) const MOST_ROUNDS: usize = 10_000;
@@ -18,6 +21,8 @@ pub(super) const MOST_ROUNDS: usize = 10_000;
 pub(super) enum Form {
     Value,
     Block,
+    /// It writes its own marks round a value, so it is none for another helper.
+    Markup,
 }
 
 /// `Err`: what is wrong with a value that stands in the template itself.
@@ -29,39 +34,85 @@ pub(super) struct Known {
     pub form: Form,
     pub takes: RangeInclusive<usize>,
     pub usage: &'static str,
-    /// Its first parameter is printed, so it has to be a text.
-    pub prints: bool,
-    /// What its second parameter has to be where it stands in the template itself.
+    pub example: &'static str,
+    /// So many of its first parameters are printed, so they have to be texts.
+    pub prints: usize,
+    /// What its further parameters have to be where they stand in the template itself.
     pub literal: Option<LiteralCheck>,
 }
 
-const fn known(name: &'static str, form: Form, takes: RangeInclusive<usize>, usage: &'static str) -> Known {
-    Known { name, form, takes, usage, prints: false, literal: None }
+const fn known(
+    name: &'static str,
+    form: Form,
+    takes: RangeInclusive<usize>,
+    usage: &'static str,
+    example: &'static str,
+) -> Known {
+    Known { name, form, takes, usage, example, prints: 0, literal: None }
 }
 
-const KNOWN: [Known; 14] = [
-    known("if", Form::Block, 1..=1, "one value"),
-    known("unless", Form::Block, 1..=1, "one value"),
-    known("each", Form::Block, 1..=1, "one list"),
-    known("with", Form::Block, 1..=1, "one value"),
-    known("lookup", Form::Value, 2..=2, "a value and a member's name"),
-    known("eq", Form::Value, 2..=2, "two values"),
-    known("ne", Form::Value, 2..=2, "two values"),
-    known("not", Form::Value, 1..=1, "one value"),
-    known("and", Form::Value, 2..=usize::MAX, "at least two values"),
-    known("or", Form::Value, 2..=usize::MAX, "at least two values"),
-    known("join", Form::Value, 2..=3, "a list, a separator and perhaps a member's name"),
-    Known { prints: true, ..known("default", Form::Value, 2..=2, "a value and what stands for it") },
+const MANY: usize = usize::MAX;
+
+/// Every helper, in the order in which README tells of them.
+const KNOWN: [Known; 21] = [
+    known("if", Form::Block, 1..=1, "one value", "{{#if comment}}…{{/if}}"),
+    known("unless", Form::Block, 1..=1, "one value", "{{#unless issue.assignee}}…{{/unless}}"),
+    known("each", Form::Block, 1..=1, "one list", "{{#each issue.tags}}{{this}}{{/each}}"),
+    known("with", Form::Block, 1..=1, "one value", "{{#with issue.assignee}}{{display}}{{/with}}"),
+    known("lookup", Form::Value, 2..=2, "a value and a member's name", "{{lookup issue.fields \"team\"}}"),
+    known("eq", Form::Value, 2..=2, "two values", "{{#if (eq issue.status.key \"open\")}}…{{/if}}"),
+    known("ne", Form::Value, 2..=2, "two values", "{{#if (ne issue.status.key \"open\")}}…{{/if}}"),
+    known("not", Form::Value, 1..=1, "one value", "{{#if (not comment)}}…{{/if}}"),
+    known("and", Form::Value, 2..=MANY, "at least two values", "{{#if (and actor comment)}}…{{/if}}"),
+    known("or", Form::Value, 2..=MANY, "at least two values", "{{#if (or actor comment)}}…{{/if}}"),
     Known {
-        prints: true,
-        literal: Some(length),
-        ..known("truncate", Form::Value, 2..=2, "a text and a number of characters")
+        prints: 1,
+        ..known(
+            "default",
+            Form::Value,
+            2..=2,
+            "a value and what stands for it",
+            "{{default issue.status.display \"new\"}}",
+        )
     },
     Known {
-        prints: true,
+        prints: 1,
+        literal: Some(values::length),
+        ..known("truncate", Form::Value, 2..=2, "a text and a number of characters", "{{truncate issue.summary 80}}")
+    },
+    known(
+        "join",
+        Form::Value,
+        2..=3,
+        "a list, a separator and perhaps a member's name",
+        "{{join issue.followers \", \" \"login\"}}",
+    ),
+    Known { prints: 1, ..known("upper", Form::Value, 1..=1, "a text", "{{upper issue.priority.key}}") },
+    Known { prints: 1, ..known("lower", Form::Value, 1..=1, "a text", "{{lower issue.key}}") },
+    Known {
+        prints: 1,
         literal: Some(date::check),
-        ..known("date", Form::Value, 1..=2, "a time and perhaps a format")
+        ..known("date", Form::Value, 1..=2, "a time and perhaps a format", "{{date event.at \"%H:%M\"}}")
     },
+    Known { prints: 1, ..known("ago", Form::Value, 1..=1, "a time", "{{ago issue.deadline}}") },
+    Known {
+        prints: 1,
+        literal: Some(values::form),
+        ..known(
+            "plural",
+            Form::Value,
+            3..=4,
+            "a number and two forms, or three as in Russian",
+            "{{plural body.votes \"vote\" \"votes\"}}",
+        )
+    },
+    known("json", Form::Value, 1..=1, "one value", "{{json body}}"),
+    Known {
+        prints: 1,
+        literal: Some(markup::language),
+        ..known("code", Form::Markup, 1..=2, "a text and perhaps a language", "{{code comment.text \"sql\"}}")
+    },
+    Known { prints: 2, ..known("link", Form::Markup, 2..=2, "a text and a URL", "{{link issue.key issue.url}}") },
 ];
 
 /// Names that Handlebars itself gives a meaning which templates here do not have.
@@ -76,16 +127,15 @@ pub(super) fn names() -> impl Iterator<Item = &'static str> {
     KNOWN.iter().map(|known| known.name)
 }
 
-/// Handlebars with our helpers; `each` and `date` come with each rendering.
+/// Handlebars with our helpers; `each`, `date` and `ago` come with each rendering.
 pub(super) fn registry() -> Handlebars<'static> {
     let mut registry = Handlebars::new();
     RESERVED.iter().for_each(|name| registry.unregister_helper(name));
     registry.unregister_helper("each");
     registry.register_escape_fn(stand_in::escape);
     registry.register_helper("helperMissing", Box::new(Nothing));
-    registry.register_helper("truncate", Box::new(Truncate));
-    registry.register_helper("default", Box::new(Default));
-    registry.register_helper("join", Box::new(Join));
+    values::register(&mut registry);
+    markup::register(&mut registry);
     registry
 }
 
@@ -166,115 +216,5 @@ impl HelperDef for Each<'_> {
             round?;
         }
         Ok(())
-    }
-}
-
-/// `{{date event.at}}`, `{{date event.at "%H:%M"}}`.
-pub(super) struct Date<'a> {
-    pub locale: &'a Locale,
-}
-
-/// A helper that makes a value of its parameters.
-macro_rules! value_helper {
-    ($type:ty, |$this:ident, $params:ident| $value:expr) => {
-        impl HelperDef for $type {
-            fn call_inner<'reg: 'rc, 'rc>(
-                &self,
-                helper: &Helper<'rc>,
-                _: &'reg Handlebars<'reg>,
-                _: &'rc Context,
-                _: &mut RenderContext<'reg, 'rc>,
-            ) -> Result<ScopedJson<'rc>, RenderError> {
-                let $this = self;
-                let $params = |index| helper.param(index).map_or(&JsonValue::Null, |param| param.value());
-                Ok(ScopedJson::Derived($value))
-            }
-        }
-    };
-}
-
-value_helper!(Date<'_>, |this, param| {
-    let format = param(1).as_str().unwrap_or(date::USUAL);
-    date::told(&param(0).render(), format, this.locale).into()
-});
-
-/// `{{truncate issue.summary 80}}`
-struct Truncate;
-value_helper!(Truncate, |_this, param| {
-    let text = param(0).render();
-    match param(1).as_u64().and_then(|most| usize::try_from(most).ok()) {
-        Some(most) => truncate(&text, most).into(),
-        None => text.into(),
-    }
-});
-
-/// `{{default issue.assignee.display "nobody"}}`
-struct Default;
-value_helper!(Default, |_this, param| {
-    let given = !param(0).render().trim().is_empty();
-    param(if given { 0 } else { 1 }).clone()
-});
-
-/// `{{join issue.tags ", "}}`, `{{join issue.followers ", " "login"}}`; without a member's name an object gives what it
-/// is called.
-struct Join;
-value_helper!(Join, |_this, param| {
-    let separator = param(1).render();
-    match param(0) {
-        JsonValue::Array(list) => {
-            let texts = list.iter().map(|element| called(element, param(2).as_str()));
-            texts.filter(|text| !text.is_empty()).collect::<Vec<_>>().join(&separator).into()
-        }
-        single => called(single, param(2).as_str()).into(),
-    }
-});
-
-fn called(element: &JsonValue, member: Option<&str>) -> String {
-    match (element, member) {
-        (JsonValue::Object(map), Some(member)) => map.get(member).map(JsonValue::render).unwrap_or_default(),
-        (JsonValue::Object(map), None) => ["display", "key", "login"]
-            .iter()
-            .find_map(|name| map.get(*name))
-            .map(JsonValue::render)
-            .unwrap_or_default(),
-        (element, _) => element.render(),
-    }
-}
-
-/// At most so many characters, then `…` where there were more. What a reader sees as one character stays whole.
-pub(super) fn truncate(text: &str, most: usize) -> String {
-    let Some((end, _)) = text.char_indices().nth(most) else { return text.to_owned() };
-    let mut cursor = GraphemeCursor::new(end, text.len(), true);
-    let whole = match cursor.is_boundary(text, 0) {
-        Ok(false) => cursor.prev_boundary(text, 0).ok().flatten().filter(|whole| *whole > 0),
-        _ => None,
-    };
-    format!("{}…", text[..whole.unwrap_or(end)].trim_end())
-}
-
-fn length(literal: &JsonValue) -> Result<(), String> {
-    match literal.as_u64() {
-        Some(1..) => Ok(()),
-        _ => Err("`truncate` takes a number of characters from 1".to_owned()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_truncated_text_keeps_whole_characters() {
-        for (text, most, kept) in [
-            ("short", 5, "short"),
-            ("longer", 5, "longe…"),
-            ("two words", 4, "two…"),
-            ("по-русски", 3, "по-…"),
-            ("ab👨‍👩‍👧‍👦c", 4, "ab…"),
-            ("e\u{301}e\u{301}", 3, "e\u{301}…"),
-            ("👨‍👩‍👧‍👦", 2, "👨\u{200d}…"),
-        ] {
-            assert_eq!(truncate(text, most), kept);
-        }
     }
 }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use handlebars::TemplateErrorReason;
 use handlebars::template::Template;
 
+use super::partials::Partials;
 use super::scan::{Flaw, flaws};
 use super::{Checked, Kept, Templates, check, defaults, helpers, stand_in};
 use crate::finding::Finding;
@@ -15,19 +16,24 @@ use crate::finding::Finding;
 /// Largest template, in bytes.
 const LARGEST: u64 = 64 * 1024;
 
+/// The folder of partials, beside the templates.
+const PARTIALS: &str = "partials";
+
 const EXTENSION: &str = ".md.hbs";
 
 pub(super) fn load(folder: Option<&Path>) -> (Templates, Vec<Finding>) {
     let (mut own, mut findings) = (HashMap::new(), Vec::new());
+    let shared = folder.map(|folder| folder.join(PARTIALS)).filter(|folder| folder.is_dir());
+    let partials = shared.map(|folder| Partials::read(&folder, &mut findings)).unwrap_or_default();
     for path in folder.map(|folder| files(folder, &mut findings)).unwrap_or_default() {
         let file = path.display().to_string();
         match kind(&path) {
             Some(Kind::Template(name)) => {
                 let (kept, found) = match read(&path) {
-                    Ok(source) => keep(&file, &source),
+                    Ok(text) => keep(Source::new(file, &text), &partials),
                     Err(finding) => (Kept::Broken(finding.clone()), vec![finding]),
                 };
-                findings.extend(found);
+                tell(&mut findings, found);
                 own.insert(name, kept);
             }
             Some(Kind::Later(what)) => {
@@ -40,17 +46,28 @@ pub(super) fn load(folder: Option<&Path>) -> (Templates, Vec<Finding>) {
             None => {}
         }
     }
-    let defaults = defaults::ALL.into_iter().map(|(language, name, source)| {
-        let (kept, found) = keep(&format!("(built in) {name}{EXTENSION}"), source);
+    let defaults = defaults::ALL.into_iter().map(|(language, name, text)| {
+        let (kept, found) = keep(Source::new(format!("(built in) {name}{EXTENSION}"), text), &Partials::default());
         findings.extend(found);
         ((language, name), kept)
     });
     let defaults = defaults.collect();
-    (Templates { registry: helpers::registry(), own, defaults }, findings)
+    let mut registry = helpers::registry();
+    partials.register(&mut registry);
+    (Templates { registry, partials, own, defaults }, findings)
+}
+
+/// Adds findings that are not there yet: several templates may meet one mistake in a partial.
+pub(super) fn tell(findings: &mut Vec<Finding>, found: impl IntoIterator<Item = Finding>) {
+    for finding in found {
+        if !findings.contains(&finding) {
+            findings.push(finding);
+        }
+    }
 }
 
 /// Sorted, so that findings come in one order everywhere.
-fn files(folder: &Path, findings: &mut Vec<Finding>) -> Vec<PathBuf> {
+pub(super) fn files(folder: &Path, findings: &mut Vec<Finding>) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect());
     let mut files: Vec<PathBuf> = entries.unwrap_or_else(|error| {
         let file = folder.display().to_string();
@@ -75,7 +92,7 @@ enum Kind {
 fn kind(path: &Path) -> Option<Kind> {
     let name = path.file_name()?.to_str()?;
     if path.is_dir() {
-        return (name == "partials").then_some(Kind::Later("a folder of partials"));
+        return None;
     }
     if name.starts_with('.') {
         return None;
@@ -90,7 +107,7 @@ fn kind(path: &Path) -> Option<Kind> {
     }
 }
 
-fn read(path: &Path) -> Result<String, Finding> {
+pub(super) fn read(path: &Path) -> Result<String, Finding> {
     let file = path.display().to_string();
     let unread = |error: std::io::Error| match error.kind() {
         ErrorKind::InvalidData => Finding::error(path.display().to_string(), 0, 0, "the file is not UTF-8"),
@@ -103,49 +120,69 @@ fn read(path: &Path) -> Result<String, Finding> {
     fs::read_to_string(path).map_err(unread)
 }
 
-/// Checks a template's text. Broken is what has a finding.
-pub(super) fn keep(file: &str, source: &str) -> (Kept, Vec<Finding>) {
-    let source = stand_in::frame(source.strip_prefix('\u{feff}').unwrap_or(source));
-    match compile(&source) {
-        Ok((template, needs)) => (Kept::Checked(Checked { file: file.to_owned(), template, needs }), Vec::new()),
-        Err(flaws) => {
-            let findings: Vec<_> = flaws.into_iter().map(|flaw| finding(file, &source, flaw)).collect();
-            let first = findings.first().cloned().unwrap_or_else(|| Finding::error(file, 0, 0, "it cannot be used"));
-            (Kept::Broken(first), findings)
+/// The text of a file, as templates are read.
+pub(super) struct Source {
+    pub file: String,
+    pub text: String,
+}
+
+impl Source {
+    pub fn new(file: String, text: &str) -> Self {
+        Self { file, text: stand_in::frame(text.strip_prefix('\u{feff}').unwrap_or(text)) }
+    }
+
+    pub fn finding(&self, flaw: Flaw) -> Finding {
+        let before = &self.text[..flaw.at];
+        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+        let (line, column) = (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1);
+        let finding = Finding::error(&self.file, line, column, flaw.message);
+        match flaw.hint {
+            Some(hint) => finding.hint(hint),
+            None => finding,
         }
     }
 }
 
-fn compile(source: &str) -> Result<(Template, check::Needs), Vec<Flaw>> {
-    if source.lines().next().is_some_and(|line| line.trim_end() == "---") {
+/// Checks a template's text. Broken is what has a finding.
+pub(super) fn keep(source: Source, partials: &Partials) -> (Kept, Vec<Finding>) {
+    match checked(&source.text, partials) {
+        Ok((template, needs)) => (Kept::Checked(Checked { file: source.file, template, needs }), Vec::new()),
+        Err(flaws) => {
+            let findings: Vec<_> = flaws.into_iter().map(|flaw| partials.finding(&source, flaw)).collect();
+            let unnamed = || Finding::error(&source.file, 0, 0, "it cannot be used");
+            (Kept::Broken(findings.first().cloned().unwrap_or_else(unnamed)), findings)
+        }
+    }
+}
+
+fn checked(text: &str, partials: &Partials) -> Result<(Template, check::Needs), Vec<Flaw>> {
+    if text.lines().next().is_some_and(|line| line.trim_end() == "---") {
         return Err(vec![
             Flaw::new(0, "front matter comes with a later version").hint("a rule inside a message is `***`"),
         ]);
     }
-    let found = flaws(source);
+    let template = compile(text, None)?;
+    let needs = check::check(text, &template, partials)?;
+    Ok((template, needs))
+}
+
+/// `name`: a partial's, by which errors in it are told.
+pub(super) fn compile(text: &str, name: Option<&str>) -> Result<Template, Vec<Flaw>> {
+    let found = flaws(text);
     if !found.is_empty() {
         return Err(found);
     }
-    let template = Template::compile(source).map_err(|error| {
+    let compiled = match name {
+        Some(name) => Template::compile_with_name(text, name.to_owned()),
+        None => Template::compile(text),
+    };
+    compiled.map_err(|error| {
         let (line, column) = error.pos().unwrap_or((1, 1));
-        let at = check::offset(source, line, column);
+        let at = check::offset(text, line, column);
         vec![match error.reason() {
             TemplateErrorReason::InvalidSyntax(_) => Flaw::new(at, "this is no tag that Handlebars knows")
                 .hint("write `{{path}}`, `{{helper value}}` or `{{#if value}}…{{/if}}`"),
             reason => Flaw::new(at, reason.to_string()),
         }]
-    })?;
-    let needs = check::check(source, &template)?;
-    Ok((template, needs))
-}
-
-fn finding(file: &str, source: &str, flaw: Flaw) -> Finding {
-    let before = &source[..flaw.at];
-    let line_start = before.rfind('\n').map_or(0, |at| at + 1);
-    let (line, column) = (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1);
-    let finding = Finding::error(file, line, column, flaw.message);
-    match flaw.hint {
-        Some(hint) => finding.hint(hint),
-        None => finding,
-    }
+    })
 }

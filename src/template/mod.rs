@@ -12,10 +12,13 @@ mod fallback;
 mod helpers;
 mod load;
 mod markdown;
+mod partials;
 mod paths;
+mod plural;
 mod render;
 mod scan;
 mod stand_in;
+mod words;
 
 pub use fallback::fallback;
 
@@ -30,6 +33,7 @@ use crate::delivery::Messenger;
 use crate::event::Document;
 use crate::finding::Finding;
 use crate::message::{Language, Message};
+use partials::Partials;
 
 /// How dates and Campanile's own words are written.
 #[derive(Clone, Debug)]
@@ -41,6 +45,7 @@ pub struct Locale {
 /// All templates, compiled. Rendering needs no more than a shared reference.
 pub struct Templates {
     registry: Handlebars<'static>,
+    partials: Partials,
     /// The admin's own, which win over the binary's in every language.
     own: HashMap<String, Kept>,
     /// The binary's, by language and name.
@@ -111,7 +116,7 @@ impl Templates {
             Some(Kept::Broken(finding)) => Err(RenderError::Broken(finding.clone())),
             Some(Kept::Checked(template)) => {
                 let channel = render::Channel { name: channel, messenger };
-                template.render(&self.registry, document, channel, locale)
+                template.render(self, document, channel, locale)
             }
         }
     }

@@ -67,6 +67,10 @@ impl Place {
         Self::Known(Known { node: &DOCUMENT, element: false })
     }
 
+    pub fn is_document(self) -> bool {
+        matches!(self, Self::Known(Known { node, .. }) if node.path.is_empty())
+    }
+
     /// The place of one member. `Err`: there is none, with a hint.
     pub fn member(self, name: &str) -> Result<Self, Option<String>> {
         let Self::Known(Known { node, element }) = self else { return Ok(Self::Any) };

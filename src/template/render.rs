@@ -3,12 +3,12 @@
 use std::io;
 use std::sync::atomic::AtomicUsize;
 
-use handlebars::{Context, Handlebars, Output, RenderContext, Renderable};
+use handlebars::{Context, Output, RenderContext, Renderable};
 use serde_json::{Map, Value};
 
-use super::helpers::{Date, Each};
+use super::helpers::{Ago, Date, Each};
 use super::stand_in::LONGEST_OUTPUT;
-use super::{Checked, Locale, RenderError, fallback, markdown};
+use super::{Checked, Locale, RenderError, Templates, fallback, markdown};
 use crate::delivery::Messenger;
 use crate::event::Document;
 use crate::message::Message;
@@ -23,13 +23,13 @@ pub(super) struct Channel<'a> {
 impl Checked {
     pub(super) fn render(
         &self,
-        registry: &Handlebars<'static>,
+        templates: &Templates,
         document: &Document<'_>,
         channel: Channel<'_>,
         locale: &Locale,
     ) -> Result<Message, RenderError> {
         let context = Context::from(self.members(document, channel));
-        let markdown = self.markdown(registry, &context, locale)?;
+        let markdown = self.markdown(templates, &context, locale)?;
         let message = markdown::message(&markdown);
         if message.is_blank() {
             return Err(RenderError::Empty { file: self.file.clone() });
@@ -48,7 +48,7 @@ impl Checked {
         members.into()
     }
 
-    fn markdown(&self, registry: &Handlebars<'_>, context: &Context, locale: &Locale) -> Result<String, RenderError> {
+    fn markdown(&self, templates: &Templates, context: &Context, locale: &Locale) -> Result<String, RenderError> {
         let rounds = AtomicUsize::new(0);
         let mut render = RenderContext::new(None);
         if self.needs.helpers.contains("each") {
@@ -57,10 +57,19 @@ impl Checked {
         if self.needs.helpers.contains("date") {
             render.register_local_helper("date", Box::new(Date { locale }));
         }
+        if self.needs.helpers.contains("ago") {
+            let now = context.data().pointer("/event/received_at").and_then(|now| now.as_str()?.parse().ok());
+            render.register_local_helper("ago", Box::new(Ago { locale, now }));
+        }
         let mut output = Bounded { text: String::with_capacity(1_024), room: LONGEST_OUTPUT, full: false };
-        match self.template.render(registry, context, &mut render, &mut output) {
+        match self.template.render(&templates.registry, context, &mut render, &mut output) {
             Err(error) if !output.full => Err(RenderError::Failed {
-                file: self.file.clone(),
+                file: error
+                    .template_name
+                    .as_deref()
+                    .and_then(|name| templates.partials.file(name))
+                    .unwrap_or(&self.file)
+                    .into(),
                 line: error.line_no.unwrap_or(0),
                 column: error.column_no.unwrap_or(0),
                 message: error.reason().to_string(),

@@ -4,20 +4,35 @@ use jiff::tz::TimeZone;
 use proptest::prelude::*;
 use serde_json::json;
 
-use super::super::load::keep;
+use super::super::load::{Source, keep};
+use super::super::partials::{self, Partials};
 use super::super::{Templates, helpers, stand_in};
 use super::*;
 use crate::message::Language;
 
 /// One template, `t`, and what its check says.
 fn load(source: &str) -> (Templates, Vec<String>) {
-    let (kept, findings) = keep("t.md.hbs", source);
+    load_with(source, &[])
+}
+
+/// The same with partials. Findings in a partial begin with its name.
+fn load_with(source: &str, all: &[(&str, &str)]) -> (Templates, Vec<String>) {
+    let mut partials = Partials::default();
+    let mut findings = Vec::new();
+    for (name, text) in all {
+        findings.extend(partials.add(name, Source::new((*name).to_owned(), text)));
+    }
+    let (kept, found) = keep(Source::new("t.md.hbs".to_owned(), source), &partials);
+    findings.extend(found);
     let told = |finding: crate::finding::Finding| {
         let hint = finding.hint.map(|hint| format!(" ({hint})")).unwrap_or_default();
-        format!("{}:{} {}{hint}", finding.line, finding.column, finding.message)
+        let file = if finding.file == "t.md.hbs" { String::new() } else { format!("{}:", finding.file) };
+        format!("{file}{}:{} {}{hint}", finding.line, finding.column, finding.message)
     };
     let own = HashMap::from([("t".to_owned(), kept)]);
-    let templates = Templates { registry: helpers::registry(), own, defaults: HashMap::new() };
+    let mut registry = helpers::registry();
+    partials.register(&mut registry);
+    let templates = Templates { registry, partials, own, defaults: HashMap::new() };
     (templates, findings.into_iter().map(told).collect())
 }
 
@@ -39,14 +54,14 @@ fn rendered(source: &str, document: &Value) -> String {
 
 fn document() -> Value {
     json!({
-        "event": {"id": 7, "kind": "issue.status_changed", "at": "2026-05-20T09:15:00Z"},
+        "event": {"id": 7, "kind": "issue.status_changed", "at": "2026-05-20T09:15:00Z", "received_at": "2026-05-20T11:16:00Z"},
         "issue": {
             "key": "TEST-1", "url": "https://tracker.yandex.ru/TEST-1", "summary": "It *burns* & \"stings\"",
             "status": {"key": "open", "display": "Открыт"}, "priority": {"key": "critical"},
             "assignee": {"login": "ivanov", "display": "Иван Иванов"},
             "followers": [{"login": "a", "display": "A"}, {"login": "b"}], "tags": ["x", "y"],
         },
-        "body": {"list": [{"n": 1}, {"n": 2}], "map": {"k": "v"}, "log": "l"},
+        "body": {"n": 21, "day": "2026-05-21", "lines": "*x*\n```", "bad": "javascript:1", "list": [{"n": 1}, {"n": 2}], "map": {"k": "v"}, "log": "l"},
     })
 }
 
@@ -64,6 +79,23 @@ fn a_template_says_what_it_names() {
         ),
         ("{{default issue.resolution.display \"none\"}} {{truncate issue.summary 4}}", "none It *…"),
         ("{{date event.at}} {{date event.at \"%H:%M\"}}", "20 May 2026, 09:15 09:15"),
+        ("{{ago event.at}}, {{ago body.day}}, {{ago issue.summary}}", "2 hours ago, tomorrow, It *burns* & \"stings\""),
+        ("{{upper issue.priority.key}} {{lower issue.key}} {{upper issue.status.display}}", "CRITICAL test-1 ОТКРЫТ"),
+        (
+            "{{body.n}} {{plural body.n \"vote\" \"votes\"}}, {{plural body.n \"голос\" \"голоса\" \"голосов\"}}, {{plural issue.key \"a\" \"b\"}}",
+            "21 votes, голос, b",
+        ),
+        (
+            "{{json issue.tags}} {{json issue.status}} {{json body.none}}.",
+            "[\"x\",\"y\"] {\"display\":\"Открыт\",\"key\":\"open\"} .",
+        ),
+        ("a {{code issue.summary}} {{code body.none}}b", "a It *burns* & \"stings\" b"),
+        ("a {{code body.lines}} b", "a\n\n*x*\n```\n\nb"),
+        ("{{code issue.key \"sql\"}}", "TEST-1"),
+        (
+            "{{link issue.key issue.url}} {{link issue.key body.bad}} {{link body.none issue.url}}.",
+            "TEST-1 TEST-1 https://tracker.yandex.ru/TEST-1.",
+        ),
         ("{{#each issue.followers}}{{@index}}{{login}}{{#if @last}}.{{else}},{{/if}}{{/each}}", "0a,1b."),
         (
             "{{#each issue.followers as |who i|}}{{i}}{{who.login}}{{@root.issue.key}}{{../issue.key}} {{/each}}",
@@ -102,19 +134,37 @@ fn what_a_template_gets_wrong_is_found_with_its_place() {
             "1:3 `issue.tags` is not a text (write `{{join issue.tags \", \"}}` or `{{#each issue.tags}}`)",
         ),
         (
-            "{{upper issue.key}}",
-            "1:3 there is no helper `upper` (the helpers are if, unless, each, with, lookup, eq, ne, not, and, or, join, default, truncate, date)",
+            "{{shout issue.key}}",
+            "1:3 there is no helper `shout` (the helpers are if, unless, each, with, lookup, eq, ne, not, and, or, default, truncate, join, upper, lower, date, ago, plural, json, code, link)",
         ),
         ("{{truncat issue.key 5}}", "1:3 there is no helper `truncat` (did you mean `truncate`?)"),
         ("{{#issue}}{{/issue}}", "1:4 there is no helper `issue` (write `{{#if issue}}` or `{{#with issue}}`)"),
-        ("{{truncate issue.key}}", "1:3 `truncate` takes a text and a number of characters, not 1"),
+        (
+            "{{truncate issue.key}}",
+            "1:3 `truncate` takes a text and a number of characters, not 1 (as in `{{truncate issue.summary 80}}`)",
+        ),
+        ("{{ago issue.author}}", "1:7 `issue.author` is not a text (write `{{issue.author.display}}`)"),
+        ("{{ago}}", "1:3 `ago` takes a time, not 0 (as in `{{ago issue.deadline}}`)"),
+        (
+            "{{plural body.n \"a\"}}",
+            "1:3 `plural` takes a number and two forms, or three as in Russian, not 2 (as in `{{plural body.votes \"vote\" \"votes\"}}`)",
+        ),
+        ("{{plural body.n \"a\" 5}}", "1:21 `plural` takes its forms as texts in quotes"),
+        ("{{code issue.key \"a b\"}}", "1:18 `code` takes a language's name in quotes, as in \"sql\""),
+        ("{{link issue.key issue}}", "1:18 `issue` is not a text (write `{{issue.key}}`)"),
+        (
+            "{{default (link issue.key issue.url) \"x\"}}",
+            "1:12 `link` writes marks of its own and is no value for another helper (write `{{link …}}` alone)",
+        ),
+        ("{{#code issue.key}}{{/code}}", "1:4 `code` is no block (write `{{code comment.text \"sql\"}}`)"),
+        ("{{uppr issue.key}}", "1:3 there is no helper `uppr` (did you mean `upper`?)"),
         ("{{truncate issue.key \"a\"}}", "1:22 `truncate` takes a number of characters from 1"),
         ("{{date event.at \"%!\"}}", "1:17 `%!` is no format of a date: write `%d.%m.%Y %H:%M`, `%-d %B`, `%A`"),
         ("{{#eq 1 2}}{{/eq}}", "1:4 `eq` is no block (write `{{#if (eq …)}}…{{/if}}`)"),
         ("{{if issue}}", "1:3 `if` is a block (write `{{#if …}}…{{/if}}`)"),
         (
             "{{log \"x\"}}",
-            "1:3 there is no helper `log` (the helpers are if, unless, each, with, lookup, eq, ne, not, and, or, join, default, truncate, date)",
+            "1:3 there is no helper `log` (the helpers are if, unless, each, with, lookup, eq, ne, not, and, or, default, truncate, join, upper, lower, date, ago, plural, json, code, link)",
         ),
         ("{{#with body}}{{log}}{{/with}}", "1:17 there is no helper `log` (write `this.log` for a member)"),
         (
@@ -160,12 +210,119 @@ fn what_a_template_gets_wrong_is_found_with_its_place() {
 }
 
 #[test]
+fn a_partial_stands_where_it_is_named() {
+    let who = "{{default display login}}";
+    for (source, partials, said) in [
+        ("{{> p}}", &[("p", "{{issue.key}}")][..], "TEST-1"),
+        ("a\n{{> p}}\nb {{> p}} c", &[("p", "{{issue.key}}")], "a\nTEST-1b TEST-1 c"),
+        ("a\n{{> p}}\nb", &[("p", "{{issue.key}}\n")], "a\nTEST-1\nb"),
+        ("{{> who issue.assignee}}", &[("who", who)], "Иван Иванов"),
+        ("{{#each issue.followers}}{{> who}}{{@index}} {{/each}}", &[("who", who)], "A0 b1"),
+        (
+            "{{#each issue.followers}}{{> p}}{{/each}}",
+            &[("p", "{{@index}}{{@root.issue.key}}{{login}}")],
+            "0TEST-1a1TEST-1b",
+        ),
+        ("{{#with issue.assignee}}{{> p}}{{/with}}", &[("p", "{{../../issue.key}}")], "TEST-1"),
+        ("{{> p name=issue.status.display mark=\"!\"}}", &[("p", "{{name}}{{mark}} {{issue.key}}")], "Открыт! TEST-1"),
+        ("{{> a}}", &[("a", "{{#if issue}}{{> b}}{{/if}}"), ("b", "{{#each issue.tags}}{{this}}{{/each}}")], "xy"),
+        ("{{> p issue.status text=issue.key}}", &[("p", "{{key}} {{text}}")], "open TEST-1"),
+        ("{{#each body.list}}{{> p}}{{/each}}", &[("p", "{{n}}{{this.n}}")], "1122"),
+    ] {
+        let (templates, findings) = load_with(source, partials);
+        assert_eq!(findings, Vec::<String>::new(), "{source}");
+        assert_eq!(render(&templates, "t", &document()).as_deref(), Ok(said), "{source}");
+    }
+}
+
+#[test]
+fn what_a_partial_gets_wrong_is_found_in_its_file() {
+    for (source, partials, found) in [
+        ("{{> head}}", &[][..], "1:5 there is no `partials/head.hbs` (there are no partials)"),
+        (
+            "{{> haed}}",
+            &[("head", "x")],
+            "1:5 there is no `partials/haed.hbs` (did you mean `head`? The partials: `head`)",
+        ),
+        (
+            "{{> p}}",
+            &[("p", "\n {{issue.sumary}}")],
+            "p:2:4 no event has `issue.sumary` (did you mean `issue.summary`?)",
+        ),
+        ("{{> p issue.status}}", &[("p", "{{kee}}")], "p:1:3 no event has `kee` (did you mean `issue.status.key`?)"),
+        ("{{> p}}", &[("p", "{{#if}}")], "p:1:1 `{{#if}}` is never closed (close it with `{{/if}}`)"),
+        ("{{> p}}", &[("p", "a {{> p}}")], "p:1:7 a partial that comes to itself never ends: `p` → `p`"),
+        (
+            "{{> a}}",
+            &[("a", "{{> b}}"), ("b", "{{> c}}"), ("c", "\n{{> b}}")],
+            "c:2:5 a partial that comes to itself never ends: `b` → `c` → `b`",
+        ),
+        ("{{> p issue.key issue.url}}", &[("p", "x")], "1:5 a partial takes one value (write `{{> p member=value}}`)"),
+        ("{{> p x=issue.kee}}", &[("p", "x")], "1:9 no event has `issue.kee` (did you mean `issue.key`?)"),
+        (
+            "{{#each issue.followers as |who|}}{{> p}}{{/each}}",
+            &[("p", "{{../issue.kee}}")],
+            "p:1:3 `../issue.kee` is looked up in the block's own value here (write `@root.issue.kee`)",
+        ),
+        (
+            "{{> (lookup body \"p\")}}",
+            &[],
+            "1:1 a partial's name cannot be computed (write `{{> name}}` for `partials/name.hbs`)",
+        ),
+        (
+            "{{#*inline \"p\"}}x{{/inline}}",
+            &[],
+            "1:1 a partial cannot be written inside a template (write it to a file, `partials/name.hbs`)",
+        ),
+    ] {
+        let (templates, findings) = load_with(source, partials);
+        assert_eq!(findings.first().map(String::as_str), Some(found), "{source}");
+        assert!(matches!(render(&templates, "t", &document()), Err(RenderError::Broken(_))), "{source}");
+    }
+    let (templates, findings) = load_with("x\n{{> p}}", &[("p", "a\n{{body.list.name}}")]);
+    assert!(findings.is_empty(), "only the call itself can tell");
+    let end = render(&templates, "t", &document());
+    assert!(matches!(&end, Err(RenderError::Failed { file, line: 2, .. }) if file == "p"), "{end:?}");
+}
+
+#[test]
+fn partials_nest_and_multiply_up_to_a_limit() {
+    let chain = |depth: usize| {
+        let name = |n: usize| format!("p{n}");
+        let text = |n: usize| if n + 1 == depth { "x".to_owned() } else { format!("{{{{> {}}}}}", name(n + 1)) };
+        (0..depth).map(|n| (name(n), text(n))).collect::<Vec<_>>()
+    };
+    let load = |source: &str, partials: &[(String, String)]| {
+        let partials: Vec<_> = partials.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
+        load_with(source, &partials)
+    };
+    let (templates, findings) = load("{{> p0}}", &chain(32));
+    assert_eq!((findings, render(&templates, "t", &document())), (Vec::new(), Ok("x".to_owned())));
+    let deep = "p31:1:5 blocks and partials are nested more than 32 deep";
+    assert_eq!(load("{{> p0}}", &chain(33)).1, [deep]);
+    assert_eq!(
+        load("{{#if issue}}{{> p0}}{{/if}}", &chain(32)).1,
+        ["p30:1:5 blocks and partials are nested more than 32 deep"]
+    );
+    let doubled: Vec<_> = chain(20).into_iter().map(|(name, text)| (name, text.repeat(2))).collect();
+    let (_, findings) = load("{{> p0}}", &doubled);
+    assert_eq!(findings.len(), 1);
+    assert!(findings[0].ends_with(&format!("partials within partials come to more than {} here", partials::MOST)));
+    let wide = "{{> p0}}".repeat(partials::MOST);
+    assert!(load(&wide, &chain(1)).1.is_empty() && load(&(wide + "{{> p0}}"), &chain(1)).1.len() == 1);
+}
+
+#[test]
 fn files_that_no_version_reads_yet_are_named() {
     let folder = tempfile::tempdir().unwrap();
     for name in ["a.slack.json.hbs", "b.telegram.html.hbs", "c.hbs", "d.md", ".e.md.hbs"] {
         std::fs::write(folder.path().join(name), "x").unwrap();
     }
     std::fs::create_dir(folder.path().join("partials")).unwrap();
+    for (name, text) in [("ok.hbs", "{{issue.key}}"), ("a b.hbs", "x"), ("it.hbs", "{{nohelper 1}}{{> it}}")] {
+        std::fs::write(folder.path().join("partials").join(name), text).unwrap();
+    }
+    std::fs::write(folder.path().join("partials/huge.hbs"), "a".repeat(64 * 1024 + 1)).unwrap();
     std::fs::write(folder.path().join("big.md.hbs"), "a".repeat(64 * 1024 + 1)).unwrap();
     std::fs::write(folder.path().join("fits.md.hbs"), "a".repeat(64 * 1024)).unwrap();
     std::fs::write(folder.path().join("bytes.md.hbs"), [0xff]).unwrap();
@@ -175,12 +332,15 @@ fn files_that_no_version_reads_yet_are_named() {
     assert_eq!(
         told,
         [
+            ("a b.hbs", "this file is not read"),
+            ("huge.hbs", "a template has at most 64 KiB"),
+            ("it.hbs", "there is no helper `nohelper`"),
+            ("it.hbs", "a partial that comes to itself never ends: `it` → `it`"),
             ("a.slack.json.hbs", "a template for one messenger comes with a later version"),
             ("b.telegram.html.hbs", "a template for one messenger comes with a later version"),
             ("big.md.hbs", "a template has at most 64 KiB"),
             ("bytes.md.hbs", "the file is not UTF-8"),
             ("c.hbs", "this file is not read"),
-            ("partials", "a folder of partials comes with a later version"),
         ]
     );
     assert!(templates.has("big") && templates.has("fits") && templates.has("critical") && !templates.has("d"));

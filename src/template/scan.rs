@@ -1,6 +1,8 @@
 //! A first look at a template's tags, before Handlebars parses it: its parser has no limits of its own (deep nesting
 //! overflows the stack), and what it says about an unclosed block helps nobody.
 
+use super::partials::is_name;
+
 /// Deepest nesting of blocks, and of parentheses in one tag.
 pub(super) const DEEPEST: usize = 32;
 
@@ -10,11 +12,13 @@ pub(super) struct Flaw {
     pub at: usize,
     pub message: String,
     pub hint: Option<String>,
+    /// The partial in whose source it stands; `None`: the template's own.
+    pub partial: Option<String>,
 }
 
 impl Flaw {
     pub fn new(at: usize, message: impl Into<String>) -> Self {
-        Self { at, message: message.into(), hint: None }
+        Self { at, message: message.into(), hint: None, partial: None }
     }
 
     pub fn hint(self, hint: impl Into<String>) -> Self {
@@ -48,14 +52,24 @@ pub(super) fn flaws(source: &str) -> Vec<Flaw> {
                 .push(Flaw::new(start, "a variable cannot be written without escaping").hint(
                     "write `{{…}}`: in a message every variable is text, quotes and brackets arrive as they are",
                 )),
-            Some('>') => flaws.push(later(start, "a partial")),
-            Some('*') => flaws.push(later(start, "a decorator")),
+            Some('>') => flaws.extend((!is_name(word(rest))).then(|| {
+                Flaw::new(start, "a partial's name cannot be computed")
+                    .hint("write `{{> name}}` for `partials/name.hbs`")
+            })),
+            Some('*') => flaws.push(Flaw::new(start, "there are no decorators")),
             Some('#') if rest.starts_with('>') => {
-                flaws.push(later(start, "a partial"));
+                let name = word(rest.trim_start_matches('>').trim_start());
+                flaws.push(
+                    Flaw::new(start, "a partial takes no block")
+                        .hint(format!("write `{{{{> {name}}}}}`, with values as `name=value`")),
+                );
                 open.push((word(rest.trim_start_matches('>').trim_start()), start));
             }
             Some('#') if rest.starts_with('*') => {
-                flaws.push(later(start, "an inline partial"));
+                flaws.push(
+                    Flaw::new(start, "a partial cannot be written inside a template")
+                        .hint("write it to a file, `partials/name.hbs`"),
+                );
                 open.push((word(rest.trim_start_matches('*').trim_start()), start));
             }
             Some('#') => {
@@ -83,10 +97,6 @@ pub(super) fn flaws(source: &str) -> Vec<Flaw> {
         Flaw::new(start, format!("`{{{{#{name}}}}}` is never closed")).hint(format!("close it with `{{{{/{name}}}}}`"))
     }));
     flaws
-}
-
-fn later(at: usize, what: &str) -> Flaw {
-    Flaw::new(at, format!("{what} comes with a later version")).hint("write its text here")
 }
 
 struct Tag<'a> {
@@ -172,10 +182,15 @@ mod tests {
             ("{{{a}}}", "0 a variable cannot be written without escaping"),
             ("{{~& a}}", "0 a variable cannot be written without escaping"),
             ("{{~{a}~}}", "0 a variable cannot be written without escaping"),
-            ("{{> p}}", "0 a partial comes with a later version"),
-            ("{{#> p}}x{{/p}}", "0 a partial comes with a later version"),
-            ("{{#*inline \"p\"}}{{/inline}}", "0 an inline partial comes with a later version"),
-            ("{{* d}}", "0 a decorator comes with a later version"),
+            ("{{> p}} {{>p-1 a b=c}} {{~> p ~}}", ""),
+            (
+                "{{> (lookup . 'x')}} {{> a/b}}",
+                "0 a partial's name cannot be computed|21 a partial's name cannot be computed",
+            ),
+            ("{{> @partial-block}}", "0 a partial's name cannot be computed"),
+            ("{{#> p}}x{{/p}}", "0 a partial takes no block"),
+            ("{{#*inline \"p\"}}{{/inline}}", "0 a partial cannot be written inside a template"),
+            ("{{* d}}", "0 there are no decorators"),
         ] {
             let told: Vec<_> = flaws(source).into_iter().map(|flaw| format!("{} {}", flaw.at, flaw.message)).collect();
             assert_eq!(told.join("|"), found, "{source}");
