@@ -39,7 +39,7 @@
 //! # Around it
 //!
 //! [`cli`] has a file for each command, [`app`] puts the parts together, [`config`] reads `config.yaml` with every
-//! finding and its place, [`admin`] shows the outbox, [`clock`], [`lifecycle`] and [`telemetry`] serve all, and
+//! finding and its place ([`yaml`]), [`admin`] shows the outbox, [`clock`], [`lifecycle`] and [`telemetry`] serve all, and
 //! [`simulator`] is Slack and Telegram over HTTP, for tests and, with a page, for `demo`. Imports point one way;
 //! `tests/architecture.rs` holds it.
 
@@ -65,3 +65,4 @@ pub mod simulator;
 pub mod source;
 pub mod telemetry;
 pub mod template;
+pub mod yaml;

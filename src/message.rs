@@ -19,6 +19,65 @@ pub struct Message {
     pub blocks: Vec<Block>,
     /// The last line of a message that had to be shortened ("… shortened: TEST-1"), with a link to the whole.
     pub shortened: Vec<Run>,
+    /// Under its last part.
+    pub buttons: Vec<Button>,
+    /// It arrives without a sound, where the messenger knows that.
+    pub silent: bool,
+    /// Links show what they lead to.
+    pub unfurl: bool,
+    /// The messenger's own form of it, to be sent whole instead of the blocks where the messenger takes it.
+    pub own: Option<Own>,
+    /// Why there is no own form although there is a template for one.
+    pub unfit: Option<String>,
+}
+
+/// A message that an admin wrote in a messenger's own form, with its own front matter.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Own {
+    pub form: Form,
+    pub buttons: Vec<Button>,
+    pub silent: bool,
+    pub unfurl: bool,
+}
+
+/// Whatever variables brought into it is text.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Form {
+    /// For Telegram, with its tags alone.
+    Html(String),
+    /// For Slack. `text`: what a notification shows, escaped.
+    Blocks { blocks: Vec<serde_json::Value>, text: String },
+}
+
+/// Most buttons of a message. Telegram takes a hundred; nobody reads a line of more links than these.
+pub const MOST_BUTTONS: usize = 8;
+
+/// Longest text of a button, in characters. Slack takes 75 and shows thirty.
+const LONGEST_BUTTON: usize = 60;
+
+/// Opens a page.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Button {
+    text: String,
+    link: Link,
+}
+
+impl Button {
+    /// `None` for a text that shows nothing, and for a link that is no page's: messengers refuse both. A text that is too
+    /// long is cut.
+    pub fn new(text: &str, link: Link) -> Option<Self> {
+        let cut = text.char_indices().nth(LONGEST_BUTTON).map(|(end, _)| &text[..end]);
+        let text = cut.map_or_else(|| text.to_owned(), |cut| format!("{}…", cut.trim_end()));
+        (!is_blank(&text) && link.is_web()).then_some(Self { text, link })
+    }
+
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    pub fn link(&self) -> &Link {
+        &self.link
+    }
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -81,6 +140,11 @@ impl Link {
         self.0.as_str()
     }
 
+    /// A page that a browser opens.
+    pub fn is_web(&self) -> bool {
+        matches!(self.0.scheme(), "http" | "https")
+    }
+
     pub fn url(&self) -> &Url {
         &self.0
     }
@@ -96,7 +160,7 @@ impl Message {
         if let Some(last) = blocks.last_mut() {
             last.trim_end();
         }
-        Self { blocks, shortened: Vec::new() }
+        Self { blocks, ..Self::default() }
     }
 
     /// Nothing in it can be seen. Messengers refuse such a message.
@@ -193,6 +257,14 @@ mod tests {
             Link::parse(&format!("https://example.com/{}", "я".repeat(600))).is_none(),
             "it grows when percent-encoded"
         );
+    }
+
+    #[test]
+    fn a_button_has_a_text_and_a_page() {
+        let button = |text: &str, url: &str| Button::new(text, Link::parse(url).unwrap());
+        assert!(button("Open", "mailto:a@example.com").is_none() && button("\u{200b} ", "https://a.b").is_none());
+        assert_eq!(button(&"я".repeat(60), "https://a.b").unwrap().text(), "я".repeat(60));
+        assert_eq!(button(&"я".repeat(61), "https://a.b").unwrap().text(), "я".repeat(60) + "…");
     }
 
     #[test]

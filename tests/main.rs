@@ -26,3 +26,4 @@ mod replay;
 mod routing;
 mod secrets;
 mod shutdown;
+mod templates;

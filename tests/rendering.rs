@@ -10,7 +10,14 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 /// A variable in every position that Markdown has.
-const EVERYWHERE: &str = r#"# {{issue.summary}}
+const EVERYWHERE: &str = r#"---
+buttons:
+  - {text: "{{issue.summary}}", url: "{{issue.url}}"}
+  - {text: "{{code issue.summary}}", url: "https://example.com/{{issue.summary}}"}
+silent: "{{issue.summary}}"
+unfurl: "{{issue.summary}}"
+---
+# {{issue.summary}}
 plain {{issue.summary}} **bold {{issue.summary}}** *{{issue.summary}}* ~~{{issue.summary}}~~ `{{issue.summary}}`
 [{{issue.summary}}](https://example.com/) [target]({{issue.summary}}) ![{{issue.summary}}]({{issue.url}})
 
@@ -49,7 +56,7 @@ fn parts(templates: &Templates, document: &Value, messenger: Messenger) -> Vec<C
 fn visible(parts: &[Content]) -> String {
     let text = |part: &Content| match part.plain() {
         Content::Slack(part) => {
-            part.0.text.unwrap_or_default().replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
+            part.message.text.unwrap_or_default().replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
         }
         Content::Telegram(part) => part.text,
     };

@@ -5,11 +5,10 @@ use serde_json::Value;
 use crate::config::{Channel, Config, Conversation};
 use crate::delivery::{DeliveryId, Messenger};
 use crate::event::Document;
-use crate::lane::Composer;
+use crate::lane::{Composer, Failure};
 use crate::messenger::Content;
 use crate::messenger::slack::client::{Post, WebhookPost};
 use crate::messenger::telegram::client::message;
-use crate::template::RenderError;
 
 /// Stands in the metadata where a real message names its delivery.
 const NO_DELIVERY: DeliveryId = DeliveryId(0);
@@ -20,8 +19,8 @@ pub struct Preview {
     pub messenger: Messenger,
     /// Of `chat.postMessage` or `sendMessage`, one for each part.
     pub bodies: Vec<Value>,
-    /// Why these are the bodies of the fallback text.
-    pub failure: Option<RenderError>,
+    /// Why these are not what the template was written for.
+    pub failure: Option<Failure>,
 }
 
 /// Where a message would go: a channel of the configuration, or a made-up one of a messenger that has none.
@@ -59,7 +58,7 @@ impl Preview {
         composer: &Composer,
     ) -> serde_json::Result<Self> {
         let messenger = place.conversation.messenger();
-        let (contents, failure) = composer.compose(template, document, place.name, messenger);
+        let (contents, failure) = composer.compose(template, document, place.name, messenger, true);
         let bodies = (0..).zip(contents).map(|(part, content)| body(&place.conversation, content, part));
         Ok(Self { channel: place.name.to_owned(), messenger, bodies: bodies.collect::<Result<_, _>>()?, failure })
     }

@@ -11,6 +11,7 @@ use super::{End, Refusal, Stop, check, complain, configured, indented, json_line
 use crate::app::composer;
 use crate::delivery::Messenger;
 use crate::finding::suggest;
+use crate::lane::Failure;
 use crate::template::RenderError;
 
 pub fn render(
@@ -53,12 +54,12 @@ pub fn render(
     }
     let Some(why) = slack.failure.or(telegram.failure) else { return Ok(End::Done) };
     match &why {
-        RenderError::Broken(first) => {
+        Failure::Fallback(RenderError::Broken(first)) => {
             let of_file: Vec<_> = findings.into_iter().filter(|finding| finding.file == first.file).collect();
             eprint!("{}", check::text(&of_file, std::io::stderr().is_terminal()));
         }
         other => complain(&other.to_string(), None),
     }
-    eprintln!("hint: until it is mended, such messages go out as the fallback text, which is what you see");
+    eprintln!("hint: until it is mended, such messages go out as you see them here");
     Ok(End::Refused)
 }

@@ -1,19 +1,17 @@
 //! config.yaml → [`Config`], with every finding and its place.
 //!
-//! [`load`] reads the file in one pass that does not stop at a mistake: the text as a tree with places (`tree`), each
+//! [`load`] reads the file in one pass that does not stop at a mistake: the text as a tree with places (`yaml`), each
 //! section into its type (`server`, `tracker`, `messenger`, `source`, `channel`, `route`), then what only the whole can
 //! tell (`cross`). Findings of all of these, of the conditions and of the caller's own checks come at once.
 
 mod channel;
 mod cross;
 mod messenger;
-mod reader;
 mod route;
 mod secret;
 mod server;
 mod source;
 mod tracker;
-mod tree;
 mod url;
 
 #[cfg(test)]
@@ -28,7 +26,6 @@ use jiff::tz::TimeZone;
 
 pub use self::channel::{Channel, Conversation};
 pub use self::messenger::{Slack, SlackPace, Telegram, TelegramPace};
-pub use self::reader::Placed;
 use self::reader::{COMES_LATER, Fields, Findings, choice, elements, entries, whole, word};
 pub use self::secret::{Secret, SecretError, is_path, is_variable};
 pub use self::server::{Network, Server};
@@ -40,6 +37,8 @@ use crate::finding::{Finding, Place, Severity, suggest};
 use crate::message::Language;
 use crate::route::{Route, Router};
 use crate::telemetry::LogFormat;
+pub use crate::yaml::reader::Placed;
+use crate::yaml::{reader, tree};
 
 /// The JSON Schema of config.yaml, draft 2020-12, for editors. The readers here decide; a test holds the schema to them.
 pub const SCHEMA: &str = include_str!("schema.json");
@@ -137,7 +136,7 @@ fn parse(
     checks: &dyn Fn(&Config) -> Vec<Finding>,
 ) -> (Option<(Config, Router)>, Vec<Finding>) {
     let mut findings = Findings::new(&file);
-    let root = tree::parse(text, &mut findings);
+    let root = tree::parse(text, "config.yaml", &mut findings);
     if root.is_none() && findings.is_empty() {
         findings.error(Place::FILE, "the configuration is empty");
     }

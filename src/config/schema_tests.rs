@@ -1,27 +1,16 @@
 //! The schema and the readers know the same keys and take the same values.
 
-use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use regex::Regex;
 use serde_json::{Value, json};
 
-use super::reader::Findings;
 use super::tests::EVERY_KEY;
-use super::tree::{self, Kind, Node};
 use super::{SCHEMA, parse};
-
-thread_local! {
-    /// The keys that the readers of this thread asked for, by the first word of what they read.
-    static ASKED: RefCell<BTreeMap<String, BTreeSet<String>>> = RefCell::default();
-}
-
-/// Notes what a reader asked for: "`server`", "source `x`", "route `x`".
-pub(super) fn note(what: &str, keys: &[&str]) {
-    let section = what.split(' ').next().unwrap().trim_matches('`').to_owned();
-    ASKED.with_borrow_mut(|asked| asked.entry(section).or_default().extend(keys.iter().map(|key| (*key).to_owned())));
-}
+use crate::yaml::asked::ASKED;
+use crate::yaml::reader::Findings;
+use crate::yaml::tree::{self, Kind, Node};
 
 fn schema() -> Value {
     serde_json::from_str(SCHEMA).unwrap()
@@ -40,7 +29,7 @@ fn json_of(yaml: &str) -> Value {
             Kind::Map(entries) => entries.iter().map(|entry| (entry.key.to_string(), of(&entry.value))).collect(),
         }
     }
-    of(&tree::parse(yaml, &mut Findings::new("config.yaml")).unwrap())
+    of(&tree::parse(yaml, "config.yaml", &mut Findings::new("config.yaml")).unwrap())
 }
 
 /// Where the value does not fit, by the keywords that the schema uses; another keyword is a mistake of this test.

@@ -68,12 +68,16 @@ impl Runner {
         }
         let (parts, kept) = match self.stored_parts(&due) {
             Some(parts) => (parts, true),
-            None => (self.render(&due), false),
+            None => (self.render(&due, true), false),
         };
         let unclear = due.unclear;
         let mut way = Way { due: &due, channel, parts, kept, unclear };
         let mut paced = true;
-        for number in 0..way.parts.len() {
+        let mut number = 0;
+        // A part that is refused may become several.
+        while number < way.parts.len() {
+            number += 1;
+            let number = number - 1;
             if way.parts[number].1.receipt.is_some() {
                 continue;
             }
@@ -134,8 +138,13 @@ impl Runner {
             self.log_failure(way.due, outcome, &detail, took);
             match advice {
                 Advice::Plain if !is_plain => {
-                    let plain = way.parts[number].0.plain();
-                    way.parts[number] = part(plain);
+                    if way.parts[number].0.is_own() {
+                        // It is the only part, and nothing of it stands.
+                        way.parts = self.render(way.due, false);
+                    } else {
+                        let plain = way.parts[number].0.plain();
+                        way.parts[number] = part(plain);
+                    }
                     way.kept = false;
                     if let Some(then) = self.settle_pending(lease, way, attempt, None).await {
                         return Some(then);
@@ -396,21 +405,17 @@ impl Runner {
         parts.into_iter().map(read).collect()
     }
 
-    /// The message of a template, or the fallback text when there is none or it fails.
-    fn render(&self, due: &Due) -> Vec<(Content, Part)> {
+    /// The message of a template, or the fallback text when there is none or it fails. `own`: in the messenger's own form
+    /// where the admin wrote one that it takes.
+    fn render(&self, due: &Due, own: bool) -> Vec<(Content, Part)> {
         let works = &self.works;
         let document = &Document::new(&due.document, Some(due.event.0));
-        let (parts, failure) = works.composer.compose(&due.template, document, due.channel.as_str(), self.messenger);
+        let composed = works.composer.compose(&due.template, document, due.channel.as_str(), self.messenger, own);
+        let (parts, failure) = composed;
         if let Some(why) = failure {
             let by = ByTemplate { template: due.template.clone() };
             works.metrics.template_failures.get_or_create(&by).inc();
-            warn!(
-                event = due.event.0,
-                delivery = due.id.0,
-                template = due.template,
-                %why,
-                "the template failed; the message goes out as the fallback text"
-            );
+            warn!(event = due.event.0, delivery = due.id.0, template = due.template, %why, "the template failed");
         }
         parts.into_iter().map(part).collect()
     }

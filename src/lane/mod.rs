@@ -25,7 +25,7 @@ use crate::messenger::sender::{Sender, Target};
 use crate::outbox::{LaneId, Lease, Millis, Outbox, Until};
 use crate::telemetry::{ByAccount, Metrics};
 
-pub use compose::Composer;
+pub use compose::{Composer, Failure};
 pub use pace::{Pace, Quota, Rates};
 use trouble::Troubles;
 

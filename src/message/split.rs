@@ -249,7 +249,7 @@ mod tests {
     }
 
     fn split(blocks: Vec<Block>, units: usize) -> Vec<Vec<Block>> {
-        Message { blocks, shortened: vec![Run::plain("… more")] }
+        Message { blocks, shortened: vec![Run::plain("… more")], ..Message::default() }
             .split(&Plain, Limits { part: Size { units, pieces: 9 } })
     }
 

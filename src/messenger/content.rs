@@ -1,6 +1,6 @@
 use super::{slack::format::SlackContent, telegram::format::TelegramContent};
 use crate::delivery::Messenger;
-use crate::message::Message;
+use crate::message::{Form, Message};
 
 /// One part of a message in its messenger's form, as the outbox keeps it until its receipt.
 #[derive(Clone, Debug, PartialEq)]
@@ -11,11 +11,37 @@ pub enum Content {
 
 impl Content {
     /// The message in the messenger's form, in at most [`crate::message::MOST_PARTS`] parts. Each leaves room for
-    /// [`Content::late`]. None where nothing in the message can be seen.
+    /// [`Content::late`]. None where nothing in the message can be seen. An own form that fits is the one part.
     pub fn parts(messenger: Messenger, message: Message) -> Vec<Self> {
+        if let Some(Ok(own)) = Self::own(messenger, &message) {
+            return vec![own];
+        }
         match messenger {
             Messenger::Slack => SlackContent::parts(message).into_iter().map(Self::Slack).collect(),
             Messenger::Telegram => TelegramContent::parts(message).into_iter().map(Self::Telegram).collect(),
+        }
+    }
+
+    /// The message in the form that an admin wrote for this messenger.
+    ///
+    /// # Errors
+    /// Why the messenger would not take it; it is never split.
+    pub fn own(messenger: Messenger, message: &Message) -> Option<Result<Self, String>> {
+        let own = message.own.as_ref()?;
+        match (messenger, &own.form) {
+            (Messenger::Slack, Form::Blocks { blocks, text }) => {
+                Some(SlackContent::own(blocks, text, own.unfurl).map(Self::Slack))
+            }
+            (Messenger::Telegram, Form::Html(html)) => Some(TelegramContent::own(html, own).map(Self::Telegram)),
+            _ => None,
+        }
+    }
+
+    /// An admin's own form, for which the common one can stand.
+    pub fn is_own(&self) -> bool {
+        match self {
+            Self::Slack(content) => !content.own.is_empty(),
+            Self::Telegram(content) => content.html,
         }
     }
 

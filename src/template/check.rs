@@ -21,6 +21,13 @@ pub(super) struct Needs {
     pub helpers: BTreeSet<&'static str>,
 }
 
+impl Needs {
+    pub fn add(&mut self, other: Self) {
+        self.roots.extend(other.roots);
+        self.helpers.extend(other.helpers);
+    }
+}
+
 /// Flaws come in the order of the source, those of a partial where it is named.
 pub(super) fn check(source: &str, template: &Template, partials: &Partials) -> Result<Needs, Vec<Flaw>> {
     let mut check = Check::new(source, partials);
@@ -262,7 +269,7 @@ impl<'a> Check<'a> {
                 }
                 Some(name) => {
                     if helpers::find(name).is_some_and(|helper| helper.form == Form::Markup) {
-                        let message = format!("`{name}` writes marks of its own and is no value for another helper");
+                        let message = format!("`{name}` writes text of its own and is no value for another helper");
                         self.flaw(name, message).hint = Some(format!("write `{{{{{name} …}}}}` alone"));
                     }
                     self.helper(name, tag, Form::Value);

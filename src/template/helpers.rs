@@ -12,6 +12,7 @@ use handlebars::{
 };
 
 use super::{date, stand_in};
+pub(super) use markup::{Code, Json, LinkTo};
 pub(super) use values::{Ago, Date, truncate};
 
 /// Rounds of all loops of one rendering together.
@@ -106,7 +107,7 @@ const KNOWN: [Known; 21] = [
             "{{plural body.votes \"vote\" \"votes\"}}",
         )
     },
-    known("json", Form::Value, 1..=1, "one value", "{{json body}}"),
+    known("json", Form::Markup, 1..=1, "one value", "{{json body}}"),
     Known {
         prints: 1,
         literal: Some(markup::language),
@@ -127,7 +128,7 @@ pub(super) fn names() -> impl Iterator<Item = &'static str> {
     KNOWN.iter().map(|known| known.name)
 }
 
-/// Handlebars with our helpers; `each`, `date` and `ago` come with each rendering.
+/// Handlebars with our helpers; those that depend on more than their parameters come with each rendering.
 pub(super) fn registry() -> Handlebars<'static> {
     let mut registry = Handlebars::new();
     RESERVED.iter().for_each(|name| registry.unregister_helper(name));
@@ -135,7 +136,6 @@ pub(super) fn registry() -> Handlebars<'static> {
     registry.register_escape_fn(stand_in::escape);
     registry.register_helper("helperMissing", Box::new(Nothing));
     values::register(&mut registry);
-    markup::register(&mut registry);
     registry
 }
 

@@ -8,9 +8,11 @@ use std::path::{Path, PathBuf};
 use handlebars::TemplateErrorReason;
 use handlebars::template::Template;
 
+use super::front::{self, Front};
+use super::own::Dialect;
 use super::partials::Partials;
 use super::scan::{Flaw, flaws};
-use super::{Checked, Kept, Templates, check, defaults, helpers, stand_in};
+use super::{Checked, Kept, Shared, Templates, check, defaults, helpers, stand_in};
 use crate::finding::Finding;
 
 /// Largest template, in bytes.
@@ -19,42 +21,49 @@ const LARGEST: u64 = 64 * 1024;
 /// The folder of partials, beside the templates.
 const PARTIALS: &str = "partials";
 
-const EXTENSION: &str = ".md.hbs";
-
 pub(super) fn load(folder: Option<&Path>) -> (Templates, Vec<Finding>) {
-    let (mut own, mut findings) = (HashMap::new(), Vec::new());
-    let shared = folder.map(|folder| folder.join(PARTIALS)).filter(|folder| folder.is_dir());
-    let partials = shared.map(|folder| Partials::read(&folder, &mut findings)).unwrap_or_default();
+    let mut findings = Vec::new();
+    let folder_of_partials = folder.map(|folder| folder.join(PARTIALS)).filter(|folder| folder.is_dir());
+    let partials = folder_of_partials.map(|folder| Partials::read(&folder, &mut findings)).unwrap_or_default();
+    let shared = Shared::new(partials);
+    let (mut own, mut forms) = (HashMap::new(), HashMap::new());
     for path in folder.map(|folder| files(folder, &mut findings)).unwrap_or_default() {
         let file = path.display().to_string();
         match kind(&path) {
-            Some(Kind::Template(name)) => {
+            Some(Kind::Template(name, dialect)) => {
                 let (kept, found) = match read(&path) {
-                    Ok(text) => keep(Source::new(file, &text), &partials),
+                    Ok(text) => keep(Source::new(file, &text), dialect, &shared),
                     Err(finding) => (Kept::Broken(finding.clone()), vec![finding]),
                 };
                 tell(&mut findings, found);
-                own.insert(name, kept);
-            }
-            Some(Kind::Later(what)) => {
-                findings.push(Finding::error(file, 0, 0, format!("{what} comes with a later version")));
+                match dialect.messenger() {
+                    Some(messenger) => forms.insert((name, messenger), kept),
+                    None => own.insert(name, kept),
+                };
             }
             Some(Kind::Misnamed) => findings.push(
-                Finding::warning(file, 0, 0, "this file is not read")
-                    .hint(format!("a template's name ends in `{EXTENSION}`")),
+                Finding::warning(file, 0, 0, "this file is not read").hint(
+                    "a template's name ends in `.md.hbs`, or in `.slack.json.hbs` or `.telegram.html.hbs` for one messenger",
+                ),
             ),
             None => {}
         }
     }
     let defaults = defaults::ALL.into_iter().map(|(language, name, text)| {
-        let (kept, found) = keep(Source::new(format!("(built in) {name}{EXTENSION}"), text), &Partials::default());
+        let (kept, found) = keep(Source::new(format!("(built in) {name}.md.hbs"), text), Dialect::Markdown, &shared);
         findings.extend(found);
         ((language, name), kept)
     });
     let defaults = defaults.collect();
-    let mut registry = helpers::registry();
-    partials.register(&mut registry);
-    (Templates { registry, partials, own, defaults }, findings)
+    (Templates { shared, own, forms, defaults }, findings)
+}
+
+impl Shared {
+    pub fn new(partials: Partials) -> Self {
+        let mut registry = helpers::registry();
+        partials.register(&mut registry);
+        Self { registry, partials }
+    }
 }
 
 /// Adds findings that are not there yet: several templates may meet one mistake in a partial.
@@ -84,8 +93,7 @@ pub(super) fn files(folder: &Path, findings: &mut Vec<Finding>) -> Vec<PathBuf> 
 }
 
 enum Kind {
-    Template(String),
-    Later(&'static str),
+    Template(String, Dialect),
     Misnamed,
 }
 
@@ -97,12 +105,9 @@ fn kind(path: &Path) -> Option<Kind> {
     if name.starts_with('.') {
         return None;
     }
-    let template = name.strip_suffix(EXTENSION).filter(|name| !name.is_empty() && !name.contains('.'));
-    match template {
-        Some(name) => Some(Kind::Template(name.to_owned())),
-        None if name.ends_with(".slack.json.hbs") || name.ends_with(".telegram.html.hbs") => {
-            Some(Kind::Later("a template for one messenger"))
-        }
+    let template = Dialect::ENDS.into_iter().find_map(|(end, dialect)| Some((name.strip_suffix(end)?, dialect)));
+    match template.filter(|(name, _)| !name.is_empty() && !name.contains('.')) {
+        Some((name, dialect)) => Some(Kind::Template(name.to_owned(), dialect)),
         None => name.ends_with(".hbs").then_some(Kind::Misnamed),
     }
 }
@@ -144,9 +149,10 @@ impl Source {
 }
 
 /// Checks a template's text. Broken is what has a finding.
-pub(super) fn keep(source: Source, partials: &Partials) -> (Kept, Vec<Finding>) {
-    match checked(&source.text, partials) {
-        Ok((template, needs)) => (Kept::Checked(Checked { file: source.file, template, needs }), Vec::new()),
+pub(super) fn keep(source: Source, dialect: Dialect, shared: &Shared) -> (Kept, Vec<Finding>) {
+    let partials = &shared.partials;
+    match checked(&source, dialect, shared) {
+        Ok(checked) => (Kept::Checked(Box::new(checked)), Vec::new()),
         Err(flaws) => {
             let findings: Vec<_> = flaws.into_iter().map(|flaw| partials.finding(&source, flaw)).collect();
             let unnamed = || Finding::error(&source.file, 0, 0, "it cannot be used");
@@ -155,15 +161,37 @@ pub(super) fn keep(source: Source, partials: &Partials) -> (Kept, Vec<Finding>) 
     }
 }
 
-fn checked(text: &str, partials: &Partials) -> Result<(Template, check::Needs), Vec<Flaw>> {
-    if text.lines().next().is_some_and(|line| line.trim_end() == "---") {
-        return Err(vec![
-            Flaw::new(0, "front matter comes with a later version").hint("a rule inside a message is `***`"),
-        ]);
+/// The flaws of front matter and text together, in the order of the file.
+fn checked(source: &Source, dialect: Dialect, shared: &Shared) -> Result<Checked, Vec<Flaw>> {
+    let partials = &shared.partials;
+    let mut needs = check::Needs::default();
+    let (front, mut flaws) = match Front::read(source, partials, &mut needs) {
+        Ok(front) => (Some(front), Vec::new()),
+        Err(flaws) => (None, flaws),
+    };
+    let start = front.as_ref().map_or_else(|| front::end(&source.text), |(_, start)| *start);
+    let text = &source.text[start..];
+    let template = compile(text, None).and_then(|template| {
+        needs.add(check::check(text, &template, partials)?);
+        Ok(template)
+    });
+    let moved = |flaw: Flaw| if flaw.partial.is_none() { Flaw { at: flaw.at + start, ..flaw } } else { flaw };
+    let template = template.map_err(|found| flaws.extend(found.into_iter().map(moved))).ok();
+    match (front, template) {
+        (Some((front, start)), Some(template)) => {
+            let lines_before = source.text[..start].matches('\n').count();
+            if dialect == Dialect::Json && !front.buttons.is_empty() {
+                let hint = "write an `actions` block, or links in a text";
+                return Err(vec![Flaw::new(0, "`buttons` stand among the blocks in this file").hint(hint)]);
+            }
+            let checked = Checked { file: source.file.clone(), dialect, lines_before, template, front, needs };
+            match checked.try_out(text, shared) {
+                Some(flaw) => Err(vec![moved(flaw)]),
+                None => Ok(checked),
+            }
+        }
+        _ => Err(flaws),
     }
-    let template = compile(text, None)?;
-    let needs = check::check(text, &template, partials)?;
-    Ok((template, needs))
 }
 
 /// `name`: a partial's, by which errors in it are told.

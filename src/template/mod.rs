@@ -5,13 +5,17 @@
 //! Loading checks every template (`scan`, `check`); one that fails stays as *broken*, and its messages go out as
 //! [`fallback`].
 
+mod blocks;
 mod check;
 mod date;
 mod defaults;
 mod fallback;
+mod front;
 mod helpers;
+mod html;
 mod load;
 mod markdown;
+mod own;
 mod partials;
 mod paths;
 mod plural;
@@ -33,6 +37,7 @@ use crate::delivery::Messenger;
 use crate::event::Document;
 use crate::finding::Finding;
 use crate::message::{Language, Message};
+use own::Dialect;
 use partials::Partials;
 
 /// How dates and Campanile's own words are written.
@@ -44,17 +49,24 @@ pub struct Locale {
 
 /// All templates, compiled. Rendering needs no more than a shared reference.
 pub struct Templates {
-    registry: Handlebars<'static>,
-    partials: Partials,
+    shared: Shared,
     /// The admin's own, which win over the binary's in every language.
     own: HashMap<String, Kept>,
+    /// The admin's for one messenger, which win over those for both.
+    forms: HashMap<(String, Messenger), Kept>,
     /// The binary's, by language and name.
     defaults: HashMap<(Language, &'static str), Kept>,
 }
 
+/// What all templates use.
+struct Shared {
+    registry: Handlebars<'static>,
+    partials: Partials,
+}
+
 /// A template that was found.
 enum Kept {
-    Checked(Checked),
+    Checked(Box<Checked>),
     Broken(Finding),
 }
 
@@ -62,7 +74,11 @@ enum Kept {
 struct Checked {
     /// For findings and errors: the path, or the name of the binary's own.
     file: String,
+    dialect: Dialect,
+    /// Of front matter, which the template's own lines do not count.
+    lines_before: usize,
     template: Template,
+    front: front::Front,
     needs: check::Needs,
 }
 
@@ -75,12 +91,14 @@ pub enum RenderError {
     Broken(Finding),
     #[error("{file}:{line}:{column}: {message}")]
     Failed { file: String, line: usize, column: usize, message: String },
+    #[error("{file}: {message}")]
+    Unfit { file: String, message: String },
     #[error("{file} says nothing about this event")]
     Empty { file: String },
 }
 
 impl Templates {
-    /// Reads `<name>.md.hbs` from the folder and takes from the binary what it lacks. A template with an error among the
+    /// Reads `<name>.md.hbs`, `<name>.slack.json.hbs`, `<name>.telegram.html.hbs` and `partials/` from the folder and takes from the binary what it lacks. A template with an error among the
     /// findings is kept as broken.
     pub fn load(folder: Option<&Path>) -> (Self, Vec<Finding>) {
         load::load(folder)
@@ -88,19 +106,21 @@ impl Templates {
 
     /// Whether a route may name this template.
     pub fn has(&self, name: &str) -> bool {
-        self.own.contains_key(name) || self.defaults.contains_key(&(Language::En, name))
+        self.names().contains(&name)
     }
 
     /// The names that a route may use, sorted.
     pub fn names(&self) -> Vec<&str> {
         let defaults = self.defaults.keys().map(|(_, name)| *name);
-        let mut names: Vec<_> = self.own.keys().map(String::as_str).chain(defaults).collect();
+        let forms = self.forms.keys().map(|(name, _)| name);
+        let mut names: Vec<_> = self.own.keys().chain(forms).map(String::as_str).chain(defaults).collect();
         names.sort_unstable();
         names.dedup();
         names
     }
 
-    /// What the template says about the event's document in this channel. Memory and time are bounded: output ends at
+    /// What the template says about the event's document in this channel; with the messenger's own form, where the admin
+    /// wrote one for it and it can be used. Memory and time are bounded: output ends at
     /// 262,144 characters, loops end after 10,000 rounds in all.
     pub fn render(
         &self,
@@ -110,14 +130,24 @@ impl Templates {
         messenger: Messenger,
         locale: &Locale,
     ) -> Result<Message, RenderError> {
+        let channel = render::Channel { name: channel, messenger };
         let default = || self.defaults.get(&(locale.language, default_name(name)?));
-        match self.own.get(name).or_else(default) {
+        let common = match self.own.get(name).or_else(default) {
             None => Err(RenderError::Missing { name: name.to_owned() }),
             Some(Kept::Broken(finding)) => Err(RenderError::Broken(finding.clone())),
-            Some(Kept::Checked(template)) => {
-                let channel = render::Channel { name: channel, messenger };
-                template.render(self, document, channel, locale)
+            Some(Kept::Checked(template)) => template.render(&self.shared, document, channel, locale),
+        };
+        let own = match self.forms.get(&(name.to_owned(), messenger)) {
+            None => return common,
+            Some(Kept::Broken(finding)) => Err(RenderError::Broken(finding.clone())),
+            Some(Kept::Checked(template)) => template.own(&self.shared, document, channel, locale),
+        };
+        match own {
+            Ok(own) => {
+                let message = common.unwrap_or_else(|_| fallback(document, locale.language));
+                Ok(Message { own: Some(own), ..message })
             }
+            Err(error) => common.map(|message| Message { unfit: Some(error.to_string()), ..message }),
         }
     }
 }

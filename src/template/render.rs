@@ -3,15 +3,20 @@
 use std::io;
 use std::sync::atomic::AtomicUsize;
 
+use handlebars::template::Template;
 use handlebars::{Context, Output, RenderContext, Renderable};
+use jiff::tz::TimeZone;
 use serde_json::{Map, Value};
 
-use super::helpers::{Ago, Date, Each};
+use super::fallback::{fallback, shortened};
+use super::front::ButtonSource;
+use super::helpers::{Ago, Code, Date, Each, Json, LinkTo};
+use super::own::{Dialect, Trial, trial_documents};
 use super::stand_in::LONGEST_OUTPUT;
-use super::{Checked, Locale, RenderError, Templates, fallback, markdown};
+use super::{Checked, Locale, RenderError, Shared, blocks, front, markdown, scan};
 use crate::delivery::Messenger;
 use crate::event::Document;
-use crate::message::Message;
+use crate::message::{Button, Form, Language, Message, Own, is_blank};
 
 /// What only templates know of the place they write to.
 #[derive(Clone, Copy)]
@@ -23,18 +28,57 @@ pub(super) struct Channel<'a> {
 impl Checked {
     pub(super) fn render(
         &self,
-        templates: &Templates,
+        shared: &Shared,
         document: &Document<'_>,
         channel: Channel<'_>,
         locale: &Locale,
     ) -> Result<Message, RenderError> {
         let context = Context::from(self.members(document, channel));
-        let markdown = self.markdown(templates, &context, locale)?;
+        let rendering = Rendering { of: self, shared, context: &context, locale };
+        let markdown = rendering.text(&self.template, self.dialect, self.lines_before)?;
         let message = markdown::message(&markdown);
         if message.is_blank() {
             return Err(RenderError::Empty { file: self.file.clone() });
         }
-        Ok(Message { shortened: fallback::shortened(context.data(), locale.language), ..message })
+        let (buttons, silent, unfurl) = rendering.front();
+        let shortened = shortened(context.data(), locale.language);
+        Ok(Message { shortened, buttons, silent, unfurl, ..message })
+    }
+
+    /// The messenger's own form. A notification of Slack's blocks without a text says what the fallback says.
+    pub(super) fn own(
+        &self,
+        shared: &Shared,
+        document: &Document<'_>,
+        channel: Channel<'_>,
+        locale: &Locale,
+    ) -> Result<Own, RenderError> {
+        let context = Context::from(self.members(document, channel));
+        let rendering = Rendering { of: self, shared, context: &context, locale };
+        let text = rendering.text(&self.template, self.dialect, self.lines_before)?;
+        let unfit = |message| RenderError::Unfit { file: self.file.clone(), message };
+        let form = match self.dialect.own(&text).map_err(|flaw| unfit(flaw.message))? {
+            Some(Form::Blocks { blocks, text }) if is_blank(&text) => {
+                Form::Blocks { blocks, text: blocks::plain(&fallback(document, locale.language)) }
+            }
+            Some(form) => form,
+            None => return Err(unfit("it is no messenger's own".to_owned())),
+        };
+        let (buttons, silent, unfurl) = rendering.front();
+        Ok(Own { form, buttons, silent, unfurl })
+    }
+
+    /// What is wrong with what the template renders for the events of a trial; places are in `text`.
+    pub(super) fn try_out(&self, text: &str, shared: &Shared) -> Option<scan::Flaw> {
+        let trial = Trial::new(text)?;
+        let locale = Locale { language: Language::En, time_zone: TimeZone::UTC };
+        let channel = Channel { name: "ops", messenger: self.dialect.messenger()? };
+        trial_documents().into_iter().find_map(|document| {
+            let context = Context::from(self.members(&(&document).into(), channel));
+            let rendering = Rendering { of: self, shared, context: &context, locale: &locale };
+            let rendered = rendering.text(&trial.template, self.dialect, 0).ok()?;
+            Trial::flaw(text, &rendered, self.dialect)
+        })
     }
 
     /// What the template names, and the issue, for where a shortened message leads.
@@ -47,33 +91,60 @@ impl Checked {
         }
         members.into()
     }
+}
 
-    fn markdown(&self, templates: &Templates, context: &Context, locale: &Locale) -> Result<String, RenderError> {
+/// One rendering of a template and what belongs to it.
+struct Rendering<'a> {
+    of: &'a Checked,
+    shared: &'a Shared,
+    context: &'a Context,
+    locale: &'a Locale,
+}
+
+impl Rendering<'_> {
+    /// What the front matter says: buttons, silent, unfurl. A value of it that fails says nothing: the message is worth
+    /// more.
+    fn front(&self) -> (Vec<Button>, bool, bool) {
+        let front = &self.of.front;
+        let value = |template: &Template| self.text(template, Dialect::Plain, 0).unwrap_or_default();
+        let is_true = |template: &Option<Template>| template.as_ref().is_some_and(|it| front::is_true(&value(it)));
+        let button = |it: &ButtonSource| front::button(&value(&it.text), &value(&it.url));
+        (front.buttons.iter().filter_map(button).collect(), is_true(&front.silent), is_true(&front.unfurl))
+    }
+
+    fn text(&self, template: &Template, dialect: Dialect, lines_before: usize) -> Result<String, RenderError> {
+        let (context, locale, helpers) = (self.context, self.locale, &self.of.needs.helpers);
         let rounds = AtomicUsize::new(0);
         let mut render = RenderContext::new(None);
-        if self.needs.helpers.contains("each") {
+        if helpers.contains("each") {
             render.register_local_helper("each", Box::new(Each { rounds: &rounds }));
         }
-        if self.needs.helpers.contains("date") {
+        if helpers.contains("date") {
             render.register_local_helper("date", Box::new(Date { locale }));
         }
-        if self.needs.helpers.contains("ago") {
+        if helpers.contains("ago") {
             let now = context.data().pointer("/event/received_at").and_then(|now| now.as_str()?.parse().ok());
             render.register_local_helper("ago", Box::new(Ago { locale, now }));
         }
+        for name in helpers {
+            match *name {
+                "code" => render.register_local_helper(name, Box::new(Code { dialect })),
+                "link" => render.register_local_helper(name, Box::new(LinkTo { dialect })),
+                "json" => render.register_local_helper(name, Box::new(Json { dialect })),
+                _ => {}
+            }
+        }
         let mut output = Bounded { text: String::with_capacity(1_024), room: LONGEST_OUTPUT, full: false };
-        match self.template.render(&templates.registry, context, &mut render, &mut output) {
-            Err(error) if !output.full => Err(RenderError::Failed {
-                file: error
-                    .template_name
-                    .as_deref()
-                    .and_then(|name| templates.partials.file(name))
-                    .unwrap_or(&self.file)
-                    .into(),
-                line: error.line_no.unwrap_or(0),
-                column: error.column_no.unwrap_or(0),
-                message: error.reason().to_string(),
-            }),
+        match template.render(&self.shared.registry, context, &mut render, &mut output) {
+            Err(error) if !output.full => {
+                let partial = error.template_name.as_deref().and_then(|name| self.shared.partials.file(name));
+                Err(RenderError::Failed {
+                    file: partial.unwrap_or(&self.of.file).to_owned(),
+                    line: error.line_no.map_or(0, |line| line + if partial.is_some() { 0 } else { lines_before }),
+                    column: error.column_no.unwrap_or(0),
+                    message: error.reason().to_string(),
+                })
+            }
             _ => Ok(output.text),
         }
     }

@@ -1,6 +1,8 @@
 //! A first look at a template's tags, before Handlebars parses it: its parser has no limits of its own (deep nesting
 //! overflows the stack), and what it says about an unclosed block helps nobody.
 
+use std::ops::Range;
+
 use super::partials::is_name;
 
 /// Deepest nesting of blocks, and of parentheses in one tag.
@@ -97,6 +99,17 @@ pub(super) fn flaws(source: &str) -> Vec<Flaw> {
         Flaw::new(start, format!("`{{{{#{name}}}}}` is never closed")).hint(format!("close it with `{{{{/{name}}}}}`"))
     }));
     flaws
+}
+
+/// Where the tags of a source stand that [`flaws`] finds nothing wrong with.
+pub(super) fn tags(source: &str) -> Vec<Range<usize>> {
+    let (mut tags, mut at) = (Vec::new(), 0);
+    while let Some(start) = next_tag(source, at) {
+        let Some(tag) = Tag::read(source, start) else { break };
+        at = tag.end;
+        tags.push(start..at);
+    }
+    tags
 }
 
 struct Tag<'a> {

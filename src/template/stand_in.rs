@@ -63,6 +63,18 @@ pub(super) fn shown(text: &str) -> String {
     Shown::default().text(&escape(text))
 }
 
+/// Nothing of a variable is in the text, not even of one that is absent.
+pub(super) fn is_frame(text: &str) -> bool {
+    text.chars().all(|c| unit(c).is_none())
+}
+
+/// Turns stand-ins back and writes each character as `put` wants it, who also hears whether it is a variable's.
+pub(super) fn shown_as(text: &str, put: impl Fn(char, bool, &mut String)) -> String {
+    let mut out = String::with_capacity(text.len());
+    restore(text, |c, of_variable| put(c, of_variable, &mut out));
+    out
+}
+
 fn restore(text: &str, mut put: impl FnMut(char, bool)) {
     let mut chars = text.chars();
     while let Some(c) = chars.next() {

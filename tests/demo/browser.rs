@@ -85,7 +85,8 @@ async fn fire_fail_wait_mend_arrive() {
     ] {
         page.window(width, height, dark);
         assert_eq!(page.value("document.documentElement.scrollWidth"), width, "{name}: nothing stands out of the page");
-        let cut = "[...document.querySelectorAll('.chat, .chat > header')].some((of) => of.scrollWidth > of.clientWidth)";
+        let cut =
+            "[...document.querySelectorAll('.chat, .chat > header')].some((of) => of.scrollWidth > of.clientWidth)";
         assert_eq!(page.value(cut), false, "{name}: nothing is cut off");
         page.photograph(&screenshot(&format!("demo-{name}")));
     }

@@ -88,7 +88,7 @@ fn call() -> Call {
 }
 
 fn leased(lease: impl Fn() -> bool + Send + Sync + 'static) -> Call {
-    let content = Content::Telegram(telegram::format::TelegramContent { text: "hello".into(), entities: Vec::new() });
+    let content = Content::Telegram(telegram::format::TelegramContent { text: "hello".into(), ..Default::default() });
     Call::new(Arc::new(lease), &Target::Telegram { chat: -1, topic: None }, content, DeliveryId(1), 0).unwrap()
 }
 
@@ -166,7 +166,7 @@ async fn no_more_calls_at_once_than_the_width() {
 
 #[test]
 fn content_of_another_messenger_is_refused() {
-    let content = Content::Slack(slack::format::SlackContent(slack_morphism::SlackMessageContent::new()));
+    let content = Content::Slack(slack::format::SlackContent::from(slack_morphism::SlackMessageContent::new()));
     let target = Target::Telegram { chat: -1, topic: None };
     let refused = Call::new(Arc::new(|| true), &target, content, DeliveryId(1), 0).err();
     assert!(matches!(refused, Some(SendError::Refused { .. })), "{refused:?}");

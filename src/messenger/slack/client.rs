@@ -9,9 +9,10 @@ use serde::Serialize;
 use slack_morphism::api::{
     SlackApiChatPostMessageRequest, SlackApiPostWebhookMessageRequest, SlackApiPostWebhookMessageResponse,
 };
+use slack_morphism::prelude::SlackBlock;
 use slack_morphism::{
     SlackApiToken, SlackApiTokenValue, SlackChannelId, SlackClient, SlackClientApiCallContext,
-    SlackClientHttpConnector, SlackMessageMetadata,
+    SlackClientHttpConnector, SlackMessageContent, SlackMessageMetadata,
 };
 use url::Url;
 
@@ -93,10 +94,11 @@ impl Post {
             payload.insert("part".to_owned(), part.to_string());
         }
         let metadata = SlackMessageMetadata::new("campanile_delivery".into()).with_event_payload(payload);
-        let content = content.0.with_metadata(metadata);
+        let unfurl = content.unfurl;
+        let content = whole(content).with_metadata(metadata);
         let request = SlackApiChatPostMessageRequest::new(SlackChannelId(channel.to_owned()), content)
-            .with_unfurl_links(false)
-            .with_unfurl_media(false);
+            .with_unfurl_links(unfurl)
+            .with_unfurl_media(unfurl);
         Self { request, mrkdwn: false }
     }
 }
@@ -113,8 +115,18 @@ pub struct WebhookPost {
 
 impl WebhookPost {
     pub fn new(content: SlackContent) -> Self {
-        let request = SlackApiPostWebhookMessageRequest::new(content.0);
-        Self { request, mrkdwn: false, unfurl_links: false, unfurl_media: false }
+        let unfurl = content.unfurl;
+        let request = SlackApiPostWebhookMessageRequest::new(whole(content));
+        Self { request, mrkdwn: false, unfurl_links: unfurl, unfurl_media: unfurl }
+    }
+}
+
+/// With an admin's own blocks as they were written.
+fn whole(content: SlackContent) -> SlackMessageContent {
+    let SlackContent { message, own, .. } = content;
+    match own.is_empty() {
+        true => message,
+        false => message.with_blocks(own.into_iter().map(SlackBlock::Unknown).collect()),
     }
 }
 

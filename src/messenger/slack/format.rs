@@ -1,9 +1,10 @@
 //! A message as Slack's `rich_text` blocks with a fallback text. Nothing in a rich text can be markup.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use slack_morphism::prelude::*;
 
-use crate::message::{Block, DEEPEST_LIST, Limits, Marker, Measure, Message, Run, Size, Style, is_blank};
+use crate::message::{Block, Button, DEEPEST_LIST, Limits, Marker, Measure, Message, Run, Size, Style, is_blank};
 
 /// Most text of one message, in characters after escaping. Slack does not document its limit; 9,600 have passed,
 /// 11,300 have been refused as `msg_blocks_too_long` (<https://github.com/slackapi/bolt-js/issues/2867>).
@@ -19,28 +20,57 @@ pub const MOST_PIECES: usize = 300;
 const MOST_ELEMENTS: usize = 50;
 
 /// What [`SlackContent::late`] adds at most.
-const LATE: Size = Size { units: 64, pieces: 1 };
+pub(super) const LATE: Size = Size { units: 64, pieces: 1 };
 
-/// The content of one `chat.postMessage`. Post it with `mrkdwn: false` and both `unfurl_*` off.
+/// The content of one `chat.postMessage`. Post it with `mrkdwn: false`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct SlackContent(pub SlackMessageContent);
+pub struct SlackContent {
+    #[serde(flatten)]
+    pub message: SlackMessageContent,
+    /// The blocks of an admin's own file, which stand instead of the message's. Kept as they are: the crate's types drop
+    /// members that they do not know.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub own: Vec<Value>,
+    /// Links and media are unfolded.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unfurl: bool,
+}
+
+impl From<SlackMessageContent> for SlackContent {
+    fn from(message: SlackMessageContent) -> Self {
+        Self { message, own: Vec::new(), unfurl: false }
+    }
+}
 
 impl SlackContent {
+    /// Slack's buttons want an endpoint that answers when they are pressed: links do not.
     pub fn parts(message: Message) -> Vec<Self> {
-        let part = Size { units: LONGEST_TEXT - LATE.units, pieces: MOST_PIECES - LATE.pieces };
-        let parts = message.split(&Characters, Limits { part });
-        let visible = |blocks: &Vec<Block>| !blocks.iter().flat_map(Block::texts).all(is_blank);
-        parts.into_iter().filter(visible).map(|blocks| Self::of(elements(&blocks))).collect()
+        let links = line_of_links(&message.buttons);
+        let taken = links.iter().fold(Size::default(), |size, run| Size {
+            units: size.units + run.text.chars().map(|c| Characters.char(c)).sum::<usize>(),
+            pieces: size.pieces + 1,
+        });
+        let part = Size {
+            units: LONGEST_TEXT - LATE.units - taken.units - "\n\n".len(),
+            pieces: MOST_PIECES - LATE.pieces - taken.pieces - 1,
+        };
+        let unfurl = message.unfurl;
+        let mut parts = message.split(&Characters, Limits { part });
+        parts.retain(|blocks| !blocks.iter().flat_map(Block::texts).all(is_blank));
+        if let Some(last) = parts.last_mut().filter(|_| !links.is_empty()) {
+            last.push(Block::Paragraph(links));
+        }
+        parts.into_iter().map(|blocks| Self { unfurl, ..Self::of(elements(&blocks)) }).collect()
     }
 
     /// The whole text without blocks. Of what is plain already, the same.
     pub fn plain(&self) -> Self {
-        if self.0.blocks.is_none() {
-            return self.clone();
+        if self.message.blocks.is_none() {
+            let message = self.message.clone();
+            return Self { message, unfurl: self.unfurl, own: Vec::new() };
         }
         let text = escaped(&flat(self.elements()), 2 * LONGEST_TEXT);
-        Self(SlackMessageContent::new().with_text(text))
+        Self { unfurl: self.unfurl, ..SlackMessageContent::new().with_text(text).into() }
     }
 
     /// With the note as a last line in italics; [`SlackContent::parts`] left room for it.
@@ -55,28 +85,43 @@ impl SlackContent {
         if note.is_empty() {
             return self;
         }
-        if self.0.blocks.is_none() {
-            let text = format!("{}\n\n{}", self.0.text.unwrap_or_default(), escaped(&note, LATE.units));
-            return Self(SlackMessageContent::new().with_text(text));
+        if !self.own.is_empty() {
+            return self.own_late(&note);
+        }
+        if self.message.blocks.is_none() {
+            let text = format!("{}\n\n{}", self.message.text.unwrap_or_default(), escaped(&note, LATE.units));
+            return Self { unfurl: self.unfurl, ..SlackMessageContent::new().with_text(text).into() };
         }
         let mut elements: Vec<_> = self.elements().cloned().collect();
         let italic = Run { style: Style { italic: true, ..Style::default() }, ..Run::plain(note) };
         paragraph(&mut elements, &[italic]);
-        Self::of(elements)
+        Self { unfurl: self.unfurl, ..Self::of(elements) }
     }
 
     fn of(elements: Vec<SlackRichTextElement>) -> Self {
         let text = escaped(&flat(elements.iter()), LONGEST_FALLBACK);
         let blocks = elements.chunks(MOST_ELEMENTS).map(|some| SlackRichTextBlock::new(some.to_vec()).into()).collect();
-        Self(SlackMessageContent::new().with_text(text).with_blocks(blocks))
+        SlackMessageContent::new().with_text(text).with_blocks(blocks).into()
     }
 
     fn elements(&self) -> impl Iterator<Item = &SlackRichTextElement> {
-        self.0.blocks.iter().flatten().flat_map(|block| match block {
+        self.message.blocks.iter().flatten().flat_map(|block| match block {
             SlackBlock::RichText(block) => block.elements.as_slice(),
             _ => &[],
         })
     }
+}
+
+/// The buttons as links in one line.
+fn line_of_links(buttons: &[Button]) -> Vec<Run> {
+    let mut runs = Vec::new();
+    for button in buttons {
+        if !runs.is_empty() {
+            runs.push(Run::plain(" · "));
+        }
+        runs.push(Run { link: Some(button.link().clone()), ..Run::plain(button.text()) });
+    }
+    runs
 }
 
 /// Slack's count: characters of the escaped text, and inline elements.
@@ -218,7 +263,7 @@ fn flat_inline(elements: &[SlackRichTextInlineElement], text: &mut String) {
 
 /// Escaped as Slack wants it (<https://docs.slack.dev/messaging/formatting-message-text#escaping>), at most so long, never
 /// cut inside `&amp;`.
-fn escaped(text: &str, longest: usize) -> String {
+pub(super) fn escaped(text: &str, longest: usize) -> String {
     let mut out = String::with_capacity(text.len().min(longest) + 8);
     let mut left = longest;
     let whole: usize = text.chars().map(|c| Characters.char(c)).sum();

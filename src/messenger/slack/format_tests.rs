@@ -63,11 +63,11 @@ fn a_message_becomes_rich_text() {
 #[test]
 fn a_late_message_says_so_in_either_form() {
     let part = SlackContent::parts(Message::new(vec![paragraph(&[("a & b", "")])])).remove(0).late("delayed 14 min");
-    assert_eq!(part.0.text.as_deref(), Some("a &amp; b\n\ndelayed 14 min"));
+    assert_eq!(part.message.text.as_deref(), Some("a &amp; b\n\ndelayed 14 min"));
     let last = part.elements().last();
     assert!(matches!(last, Some(SlackRichTextElement::Section(section)) if section.elements.len() == 2));
-    assert_eq!(part.plain().0.text, part.0.text);
-    assert_eq!(part.plain().late("x").0.text.as_deref(), Some("a &amp; b\n\ndelayed 14 min\n\nx"));
+    assert_eq!(part.plain().message.text, part.message.text);
+    assert_eq!(part.plain().late("x").message.text.as_deref(), Some("a &amp; b\n\ndelayed 14 min\n\nx"));
 }
 
 #[test]
@@ -84,7 +84,7 @@ fn many_elements_stand_in_several_blocks() {
     let pair = |i: usize| [Block::Quote(vec![run("q", "")]), paragraph(&[(&i.to_string(), "")])];
     let parts = SlackContent::parts(Message::new((0..40).flat_map(pair).collect()));
     assert_eq!(parts.len(), 1);
-    assert_eq!(parts[0].0.blocks.as_ref().map(Vec::len), Some(2));
+    assert_eq!(parts[0].message.blocks.as_ref().map(Vec::len), Some(2));
 }
 
 fn blocks() -> impl Strategy<Value = Vec<Block>> {
@@ -109,15 +109,15 @@ proptest! {
     fn every_part_is_one_that_slack_takes(blocks in blocks()) {
         let whole: String = blocks.iter().flat_map(Block::texts).collect();
         let shortened = vec![Run::plain("… shortened")];
-        let parts = SlackContent::parts(Message { blocks, shortened });
+        let parts = SlackContent::parts(Message { blocks, shortened, ..Message::default() });
         for part in &parts {
             for part in [part.clone(), part.clone().late(&"&".repeat(100))] {
-                let text = part.0.text.clone().unwrap_or_default();
+                let text = part.message.text.clone().unwrap_or_default();
                 prop_assert!(text.encode_utf16().count() <= LONGEST_FALLBACK && !text.is_empty());
                 prop_assert!(!text.contains('<') && text.split('&').skip(1).all(|rest| ["amp;", "lt;", "gt;"].iter().any(|end| rest.starts_with(end))));
-                prop_assert!(part.0.blocks.iter().flatten().count() <= 50);
+                prop_assert!(part.message.blocks.iter().flatten().count() <= 50);
                 prop_assert!(escaped(&flat(part.elements()), usize::MAX).encode_utf16().count() <= LONGEST_TEXT);
-                let json = serde_json::to_string(&part.0.blocks).unwrap_or_default();
+                let json = serde_json::to_string(&part.message.blocks).unwrap_or_default();
                 prop_assert!(!json.contains(r#""text":"""#), "an empty text is refused");
             }
         }

@@ -5,3 +5,4 @@ pub mod error;
 pub mod format;
 
 mod connector;
+mod own;

@@ -5,7 +5,9 @@ use http::Uri;
 use secrecy::{ExposeSecret, SecretString};
 use teloxide::payloads::{SendMessage, SendMessageSetters};
 use teloxide::requests::Payload;
-use teloxide::types::{ChatId, LinkPreviewOptions, MessageId, Recipient, ThreadId};
+use teloxide::types::{
+    ChatId, InlineKeyboardButton, InlineKeyboardMarkup, LinkPreviewOptions, MessageId, ParseMode, Recipient, ThreadId,
+};
 
 use super::error::receipt;
 use super::format::TelegramContent;
@@ -16,6 +18,9 @@ use crate::messenger::transport::{AddressError, Transport, join};
 /// A forum's first topic. Clients know it by this id; a message that names it is refused.
 /// Source: telegram-bot-api `Client.cpp`, `check_message_topic`.
 const GENERAL_TOPIC: i32 = 1;
+
+/// Buttons beside each other: on a phone more of them show no text.
+const IN_A_ROW: usize = 2;
 
 /// The account of one bot. All its methods are cancel safe in that nothing breaks; a dropped post may have arrived.
 pub struct Client {
@@ -51,17 +56,25 @@ impl Client {
     }
 }
 
-/// One message to one chat or topic, ready to be sent as often as it takes. Entities and no parse mode: nothing in the
-/// text is markup.
+/// One message to one chat or topic, ready to be sent as often as it takes. Entities and no parse mode, so that nothing in
+/// the text is markup, but for an admin's own HTML.
 pub fn message(chat: i64, topic: Option<i32>, content: TelegramContent) -> SendMessage {
     let preview = LinkPreviewOptions {
-        is_disabled: true,
+        is_disabled: !content.unfurl,
         url: None,
         prefer_small_media: false,
         prefer_large_media: false,
         show_above_text: false,
     };
-    let message = SendMessage::new(ChatId(chat), content.text).entities(content.entities).link_preview_options(preview);
+    let mut message = SendMessage::new(ChatId(chat), content.text).link_preview_options(preview);
+    message.parse_mode = content.html.then_some(ParseMode::Html);
+    message.entities = (!content.html).then_some(content.entities);
+    message.disable_notification = content.silent.then_some(true);
+    if !content.buttons.is_empty() {
+        let buttons: Vec<_> =
+            content.buttons.into_iter().map(|(text, url)| InlineKeyboardButton::url(text, url)).collect();
+        message = message.reply_markup(InlineKeyboardMarkup::new(buttons.chunks(IN_A_ROW).map(<[_]>::to_vec)));
+    }
     match topic {
         None | Some(GENERAL_TOPIC) => message,
         Some(topic) => message.message_thread_id(ThreadId(MessageId(topic))),

@@ -1,9 +1,12 @@
 //! A message as Telegram's text and entities. No parse mode: nothing in a text can be markup.
 
+use std::ops::Not;
+
 use serde::{Deserialize, Serialize};
 use teloxide::types::{MessageEntity, MessageEntityKind};
+use url::Url;
 
-use crate::message::{Block, Limits, Link, Marker, Measure, Message, Run, Size, is_blank};
+use crate::message::{Block, Button, Limits, Link, Marker, Measure, Message, Own, Run, Size, is_blank};
 
 /// Longest text of one message. Telegram counts code points; in UTF-16 units, as entities count, it is never more.
 /// Source: <https://core.telegram.org/bots/api#sendmessage>, parameter `text`.
@@ -16,22 +19,61 @@ pub const MOST_ENTITIES: usize = 100;
 const LATE: Size = Size { units: 64, pieces: 1 };
 
 /// One `sendMessage`: its text and the entities in it, offsets in UTF-16 units.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct TelegramContent {
     pub text: String,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub entities: Vec<MessageEntity>,
+    /// The text is an admin's HTML and has no entities.
+    #[serde(default, skip_serializing_if = "Not::not")]
+    pub html: bool,
+    /// Texts with the pages that they open, one under the other.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub buttons: Vec<(String, Url)>,
+    /// It arrives without a sound.
+    #[serde(default, skip_serializing_if = "Not::not")]
+    pub silent: bool,
+    /// The first link shows what it leads to.
+    #[serde(default, skip_serializing_if = "Not::not")]
+    pub unfurl: bool,
 }
 
 impl TelegramContent {
     pub fn parts(message: Message) -> Vec<Self> {
         let part = Size { units: LONGEST_TEXT - LATE.units, pieces: MOST_ENTITIES - LATE.pieces };
+        let (buttons, silent, unfurl) = (buttons(&message.buttons), message.silent, message.unfurl);
         let parts = message.split(&Units, Limits { part });
-        parts.iter().map(|blocks| Self::of(blocks)).filter(|part| !is_blank(&part.text)).collect()
+        let parts = parts.iter().map(|blocks| Self { silent, unfurl, ..Self::of(blocks) });
+        let mut parts: Vec<_> = parts.filter(|part| !is_blank(&part.text)).collect();
+        if let Some(last) = parts.last_mut() {
+            last.buttons = buttons;
+        }
+        parts
     }
 
-    /// Without entities. Names in what was code are guarded: Telegram looks for `@names` everywhere else.
+    /// An admin's own HTML, to be sent as it is.
+    ///
+    /// # Errors
+    /// Why Telegram would not take it.
+    pub fn own(html: &str, own: &Own) -> Result<Self, String> {
+        let shown = untagged(html);
+        if is_blank(&shown) {
+            return Err("it shows nothing".to_owned());
+        }
+        if units(&shown) > LONGEST_TEXT - LATE.units {
+            return Err(format!("{} characters; {} are safe", units(&shown), LONGEST_TEXT - LATE.units));
+        }
+        let (buttons, silent, unfurl) = (buttons(&own.buttons), own.silent, own.unfurl);
+        Ok(Self { text: html.to_owned(), html: true, buttons, silent, unfurl, ..Self::default() })
+    }
+
+    /// Without entities and buttons. Names in what was code are guarded: Telegram looks for `@names` everywhere else.
     pub fn plain(&self) -> Self {
+        let (silent, unfurl) = (self.silent, self.unfurl);
+        if self.html {
+            let text = untagged(&self.text).replace('@', "@\u{2060}");
+            return Self { text, silent, unfurl, ..Self::default() };
+        }
         let code = |at: usize| {
             let within = |entity: &&MessageEntity| (entity.offset..entity.offset + entity.length).contains(&at);
             self.entities
@@ -49,7 +91,7 @@ impl TelegramContent {
             at += c.len_utf16();
             text.push(c);
         }
-        Self { text, entities: Vec::new() }
+        Self { text, silent, unfurl, ..Self::default() }
     }
 
     /// With the note as a last line in italics; [`TelegramContent::parts`] left room for it.
@@ -65,6 +107,11 @@ impl TelegramContent {
             return self;
         }
         self.text.push_str("\n\n");
+        if self.html {
+            let note = note.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+            self.text.push_str(&format!("<i>{note}</i>"));
+            return self;
+        }
         let (offset, length) = (units(&self.text), units(&note));
         self.text.push_str(&note);
         self.entities.push(MessageEntity::italic(offset, length));
@@ -81,6 +128,22 @@ impl TelegramContent {
         }
         writer.content()
     }
+}
+
+fn buttons(buttons: &[Button]) -> Vec<(String, Url)> {
+    buttons.iter().map(|button| (button.text().to_owned(), button.link().url().clone())).collect()
+}
+
+/// What is seen of an own message, whose tags are whole and whose other `<` and `&` are escaped.
+fn untagged(html: &str) -> String {
+    let mut out = String::with_capacity(html.len());
+    let mut rest = html;
+    while let Some((text, tag)) = rest.split_once('<') {
+        out.push_str(text);
+        rest = tag.split_once('>').map_or("", |(_, rest)| rest);
+    }
+    out.push_str(rest);
+    out.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", "\"").replace("&amp;", "&")
 }
 
 /// What stands between two blocks. Telegram sets quotes and code off by itself.
@@ -204,7 +267,7 @@ impl Writer {
             (from < to).then(|| MessageEntity::new(entity.kind, from - start, to - from))
         };
         let entities = self.entities.into_iter().filter_map(clip).collect();
-        TelegramContent { text: text.to_owned(), entities }
+        TelegramContent { text: text.to_owned(), entities, ..TelegramContent::default() }
     }
 }
 

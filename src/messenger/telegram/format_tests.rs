@@ -50,7 +50,7 @@ fn blocks_become_text_and_entities() {
         (vec![paragraph(&[(" a ", "b"), (" ", "")])], "a / bold[a]"),
         (vec![paragraph(&[("👨‍👩‍👧‍👦", "b"), (" שלום", "i")])], "👨‍👩‍👧‍👦 שלום / bold[👨‍👩‍👧‍👦] italic[ שלום]"),
     ] {
-        assert_eq!(told(Message { blocks, shortened: vec![] }), [form]);
+        assert_eq!(told(Message { blocks, ..Message::default() }), [form]);
     }
     let mail = Run { link: Link::parse("mailto:a@b.ru"), ..Run::plain("mail") };
     assert_eq!(told(Message::new(vec![Block::Paragraph(vec![mail])])), ["mail / "], "Telegram links to http alone");
@@ -60,7 +60,7 @@ fn blocks_become_text_and_entities() {
 fn what_cannot_be_seen_is_not_sent() {
     assert_eq!(told(Message::default()), Vec::<String>::new());
     assert_eq!(
-        told(Message { blocks: vec![paragraph(&[("\u{200b} \u{2060}", "b")])], shortened: vec![] }),
+        told(Message { blocks: vec![paragraph(&[("\u{200b} \u{2060}", "b")])], ..Message::default() }),
         Vec::<String>::new()
     );
 }
@@ -114,7 +114,7 @@ proptest! {
         // What is drawn between the runs is digits, bullets and white space.
         let bare = |text: &str| text.replace(|c: char| is_blank(c.encode_utf8(&mut [0; 4])) || "•.0123456789".contains(c), "");
         let whole = bare(&blocks.iter().flat_map(Block::texts).collect::<String>());
-        let parts = TelegramContent::parts(Message { blocks, shortened: vec![Run::plain("… shortened: "), run("TEST-1", "l")] });
+        let parts = TelegramContent::parts(Message { blocks, shortened: vec![Run::plain("… shortened: "), run("TEST-1", "l")], ..Message::default() });
         let sent = bare(&parts.iter().map(|part| part.text.as_str()).collect::<String>());
         prop_assert!(sent == whole || sent.strip_suffix("…shortened:TEST-").is_some_and(|head| whole.starts_with(head)));
         for part in parts {

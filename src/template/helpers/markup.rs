@@ -3,16 +3,12 @@
 use handlebars::{Context, Handlebars, Helper, HelperDef, HelperResult, JsonRender, JsonValue, Output, RenderContext};
 
 use crate::message::{Link, is_blank};
+use crate::template::own::Dialect;
 use crate::template::stand_in;
-
-pub(super) fn register(registry: &mut Handlebars<'_>) {
-    registry.register_helper("code", Box::new(Code));
-    registry.register_helper("link", Box::new(LinkTo));
-}
 
 /// A helper that writes a text of its parameters, which are texts too; an absent one is empty.
 macro_rules! markup_helper {
-    ($type:ty, |$param:ident| $text:expr) => {
+    ($type:ty, |$this:ident, $param:ident| $text:expr) => {
         impl HelperDef for $type {
             fn call<'reg: 'rc, 'rc>(
                 &self,
@@ -22,6 +18,7 @@ macro_rules! markup_helper {
                 _: &mut RenderContext<'reg, 'rc>,
                 out: &mut dyn Output,
             ) -> HelperResult {
+                let $this = self;
                 let $param = |index| helper.param(index).map(|param| param.value().render()).unwrap_or_default();
                 let text: String = $text;
                 Ok(out.write(if text.is_empty() { stand_in::NOTHING } else { &text })?)
@@ -32,32 +29,89 @@ macro_rules! markup_helper {
 
 /// `{{code comment.id}}` in the line, a block where the text has several lines; `{{code comment.text "sql"}}` always a
 /// block.
-struct Code;
-markup_helper!(Code, |param| {
+pub(crate) struct Code {
+    pub dialect: Dialect,
+}
+
+markup_helper!(Code, |this, param| {
     let (text, language) = (param(0), param(1));
     let (text, is_block) = (text.trim_end(), !language.is_empty() || text.trim_end().contains('\n'));
     let language = if is_language(&language) { &language } else { "" };
     if is_blank(text) {
         String::new()
-    } else if is_block {
-        format!("\n```{language}\n{}\n```\n", stand_in::escape(text))
     } else {
-        format!("`{}`", stand_in::escape(text))
+        let code = stand_in::escape(text);
+        match (this.dialect, is_block) {
+            (Dialect::Plain, _) => code,
+            (Dialect::Markdown, true) => format!("\n```{language}\n{code}\n```\n"),
+            (Dialect::Markdown, false) => format!("`{code}`"),
+            (Dialect::Html, true) if language.is_empty() => format!("<pre>{code}</pre>"),
+            (Dialect::Html, true) => format!("<pre><code class=\"language-{language}\">{code}</code></pre>"),
+            (Dialect::Html, false) => format!("<code>{code}</code>"),
+            // Slack has no way to write a backtick in code.
+            (Dialect::Json, true) => format!("```{}```", stand_in::escape(&text.replace('`', "'"))),
+            (Dialect::Json, false) => format!("`{}`", stand_in::escape(&text.replace('`', "'"))),
+        }
     }
 });
 
 /// `{{link issue.key issue.url}}`: where the URL is none that a person may follow, the text alone; where the text is
 /// absent, the URL is the text.
-struct LinkTo;
-markup_helper!(LinkTo, |param| {
+pub(crate) struct LinkTo {
+    pub dialect: Dialect,
+}
+
+markup_helper!(LinkTo, |this, param| {
     let (text, url) = (param(0), param(1));
     let text = if is_blank(&text) { &url } else { &text };
     match Link::parse(&url) {
         _ if is_blank(text) => String::new(),
-        Some(url) => format!("[{}]({})", stand_in::escape(text), stand_in::escape(url.as_str())),
+        Some(url) => {
+            let (text, url) = (stand_in::escape(text), stand_in::escape(url.as_str()));
+            match this.dialect {
+                Dialect::Plain => text,
+                Dialect::Markdown => format!("[{text}]({url})"),
+                Dialect::Html => format!("<a href=\"{url}\">{text}</a>"),
+                Dialect::Json => format!("<{url}|{text}>"),
+            }
+        }
         None => stand_in::escape(text),
     }
 });
+
+/// `{{json body}}`: any value as JSON; what is absent is nothing. Where the template itself is JSON, a value of it.
+pub(crate) struct Json {
+    pub dialect: Dialect,
+}
+
+impl HelperDef for Json {
+    fn call<'reg: 'rc, 'rc>(
+        &self,
+        helper: &Helper<'rc>,
+        _: &'reg Handlebars<'reg>,
+        _: &'rc Context,
+        _: &mut RenderContext<'reg, 'rc>,
+        out: &mut dyn Output,
+    ) -> HelperResult {
+        let value = helper.param(0).map_or(&JsonValue::Null, |param| param.value());
+        let text = match (self.dialect, value) {
+            (Dialect::Json, value) => escaped(value).to_string(),
+            (_, JsonValue::Null) => stand_in::NOTHING.to_owned(),
+            (_, value) => stand_in::escape(&value.to_string()),
+        };
+        Ok(out.write(&text)?)
+    }
+}
+
+/// The value with all its texts as stand-ins, absent ones empty.
+fn escaped(value: &JsonValue) -> JsonValue {
+    match value {
+        JsonValue::String(text) => stand_in::escape(text).into(),
+        JsonValue::Array(list) => list.iter().map(escaped).collect(),
+        JsonValue::Object(map) => map.iter().map(|(key, value)| (stand_in::escape(key), escaped(value))).collect(),
+        other => other.clone(),
+    }
+}
 
 fn is_language(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"+#-_.".contains(&b))

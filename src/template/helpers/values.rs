@@ -15,7 +15,6 @@ pub(super) fn register(registry: &mut Handlebars<'_>) {
     registry.register_helper("upper", Box::new(Upper));
     registry.register_helper("lower", Box::new(Lower));
     registry.register_helper("plural", Box::new(Plural));
-    registry.register_helper("json", Box::new(Json));
 }
 
 /// `{{date event.at}}`, `{{date event.at "%H:%M"}}`.
@@ -108,13 +107,6 @@ value_helper!(Plural, |_this, param| {
     let forms: Vec<&JsonValue> = [1, 2, 3].map(param).into_iter().filter(|form| !form.is_null()).collect();
     let form = number.map_or(forms.len().saturating_sub(1), |number| plural::form(number, forms.len()));
     forms.get(form).map(|form| JsonValue::clone(form)).unwrap_or_default()
-});
-
-/// `{{json body}}`: any value as JSON; what is absent is nothing.
-struct Json;
-value_helper!(Json, |_this, param| match param(0) {
-    JsonValue::Null => JsonValue::Null,
-    value => value.to_string().into(),
 });
 
 fn called(element: &JsonValue, member: Option<&str>) -> String {

@@ -8,7 +8,9 @@ use crate::messenger::fixture::{self, Fixture};
 
 fn content() -> SlackContent {
     let block = SlackBlock::Unknown(json!({"type": "rich_text", "elements": []}));
-    SlackContent(slack_morphism::SlackMessageContent::new().with_text("*5* &lt; _6_".into()).with_blocks(vec![block]))
+    SlackContent::from(
+        slack_morphism::SlackMessageContent::new().with_text("*5* &lt; _6_".into()).with_blocks(vec![block]),
+    )
 }
 
 fn transport() -> Transport {

@@ -16,7 +16,8 @@ async fn ends(acts: Vec<Act>) -> Vec<Result<Receipt, SendError>> {
     let server = Fixture::start(acts.clone()).await;
     let transport = Transport::new(Clock::machine()).unwrap();
     let client = Client::new(transport, &server.base, Some(&SecretString::from(TOKEN))).unwrap();
-    let post = Post::new("C1", SlackContent(SlackMessageContent::new().with_text("hello".into())), DeliveryId(1), 0);
+    let post =
+        Post::new("C1", SlackContent::from(SlackMessageContent::new().with_text("hello".into())), DeliveryId(1), 0);
     let mut ends = Vec::new();
     for _ in acts {
         ends.push(client.post(&post).await);
@@ -28,7 +29,7 @@ async fn webhook_ends(acts: Vec<Act>) -> Vec<Result<Receipt, SendError>> {
     let server = Fixture::start(acts.clone()).await;
     let client = Client::new(Transport::new(Clock::machine()).unwrap(), "https://slack.test", None).unwrap();
     let url = WebhookUrl::parse(&format!("{}/services/T0/B0/hook-canary", server.base).into()).unwrap();
-    let post = WebhookPost::new(SlackContent(SlackMessageContent::new().with_text("hello".into())));
+    let post = WebhookPost::new(SlackContent::from(SlackMessageContent::new().with_text("hello".into())));
     let mut ends = Vec::new();
     for _ in acts {
         ends.push(client.post_webhook(&url, &post).await);

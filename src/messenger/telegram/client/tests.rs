@@ -7,7 +7,11 @@ use crate::clock::Clock;
 use crate::messenger::fixture::{self, Fixture};
 
 fn content() -> TelegramContent {
-    TelegramContent { text: "*5* <b> & _6_".into(), entities: vec![MessageEntity::bold(0, 3)] }
+    TelegramContent {
+        text: "*5* <b> & _6_".into(),
+        entities: vec![MessageEntity::bold(0, 3)],
+        ..TelegramContent::default()
+    }
 }
 
 fn client(api_url: &str, token: &str) -> Result<Client, AddressError> {

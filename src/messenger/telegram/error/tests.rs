@@ -15,7 +15,7 @@ const TOKEN: &str = "12345:token-canary";
 async fn ends(acts: Vec<Act>) -> Vec<Result<Receipt, SendError>> {
     let server = Fixture::start(acts.clone()).await;
     let client = Client::new(Transport::new(Clock::machine()).unwrap(), &server.base, &TOKEN.into()).unwrap();
-    let message = message(-1, None, TelegramContent { text: "hello".into(), entities: Vec::new() });
+    let message = message(-1, None, TelegramContent { text: "hello".into(), ..Default::default() });
     let mut ends = Vec::new();
     for _ in acts {
         ends.push(client.post(&message).await);

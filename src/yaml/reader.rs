@@ -15,7 +15,7 @@ const LATER: &[&str] =
     &["people", "hours", "digest", "alerts", "urgent", "settle_for", "admin", "issue", "links", "card", "thread"];
 
 /// What "not yet" is called everywhere.
-pub(super) const COMES_LATER: &str = "comes with a later version";
+pub const COMES_LATER: &str = "comes with a later version";
 
 /// A value that still knows where it stood.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -26,7 +26,7 @@ pub struct Placed<T> {
 
 /// The findings of one file.
 #[derive(Debug)]
-pub(super) struct Findings {
+pub struct Findings {
     file: String,
     list: Vec<Finding>,
 }
@@ -63,6 +63,11 @@ impl Findings {
         self.list.extend(findings);
     }
 
+    /// In the order in which they were made.
+    pub fn into_list(self) -> Vec<Finding> {
+        self.list
+    }
+
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
@@ -88,7 +93,7 @@ impl Findings {
 }
 
 /// The keys of one map. Those that nobody asks for are unknown.
-pub(super) struct Fields<'n> {
+pub struct Fields<'n> {
     what: String,
     place: Place,
     entries: Vec<(&'n Entry, Cell<bool>)>,
@@ -149,7 +154,7 @@ impl<'n> Fields<'n> {
     /// Tells of every key that was not asked for.
     pub fn close(self, findings: &mut Findings) {
         #[cfg(test)]
-        super::schema_tests::note(&self.what, &self.known);
+        super::asked::note(&self.what, &self.known);
         for (entry, _) in self.entries.iter().filter(|(entry, taken)| !taken.get() && !entry.key.is_empty()) {
             let key = &*entry.key;
             if LATER.contains(&key) {
@@ -174,7 +179,7 @@ fn plain(node: &Node) -> Option<&str> {
 }
 
 /// A text that is not blank.
-pub(super) fn text<'n>(node: &'n Node, findings: &mut Findings) -> Option<&'n Scalar> {
+pub fn text<'n>(node: &'n Node, findings: &mut Findings) -> Option<&'n Scalar> {
     match scalar(node) {
         Some(scalar) if !scalar.text.trim().is_empty() => Some(scalar),
         Some(_) => {
@@ -185,11 +190,11 @@ pub(super) fn text<'n>(node: &'n Node, findings: &mut Findings) -> Option<&'n Sc
     }
 }
 
-pub(super) fn word<'n>(node: &'n Node, findings: &mut Findings) -> Option<&'n str> {
+pub fn word<'n>(node: &'n Node, findings: &mut Findings) -> Option<&'n str> {
     text(node, findings).map(|scalar| scalar.text.as_str())
 }
 
-pub(super) fn truth(node: &Node, findings: &mut Findings) -> Option<bool> {
+pub fn truth(node: &Node, findings: &mut Findings) -> Option<bool> {
     match plain(node) {
         Some("true") => Some(true),
         Some("false") => Some(false),
@@ -198,7 +203,7 @@ pub(super) fn truth(node: &Node, findings: &mut Findings) -> Option<bool> {
 }
 
 /// A whole number in decimal digits.
-pub(super) fn whole<T>(range: RangeInclusive<T>) -> impl Fn(&Node, &mut Findings) -> Option<T>
+pub fn whole<T>(range: RangeInclusive<T>) -> impl Fn(&Node, &mut Findings) -> Option<T>
 where
     T: FromStr + PartialOrd + Display,
 {
@@ -209,7 +214,7 @@ where
 }
 
 /// A number above zero: a rate.
-pub(super) fn rate(node: &Node, findings: &mut Findings) -> Option<f64> {
+pub fn rate(node: &Node, findings: &mut Findings) -> Option<f64> {
     // Beyond these bounds the time between two sends is no time a timer can keep.
     let sane = 0.001..=100_000.0;
     let digits = |text: &&str| text.bytes().all(|b| b.is_ascii_digit() || b == b'.');
@@ -217,13 +222,13 @@ pub(super) fn rate(node: &Node, findings: &mut Findings) -> Option<f64> {
     number.or_else(|| findings.must_be(node, "a number from 0.001 to 100000"))
 }
 
-pub(super) fn address(node: &Node, findings: &mut Findings) -> Option<SocketAddr> {
+pub fn address(node: &Node, findings: &mut Findings) -> Option<SocketAddr> {
     let address = scalar(node).and_then(|scalar| scalar.text.parse().ok());
     address.or_else(|| findings.must_be(node, "an address and a port, as in \"127.0.0.1:8080\" or \"[::]:8080\""))
 }
 
 /// One of a few words.
-pub(super) fn choice<T: Copy>(words: &[(&'static str, T)]) -> impl Fn(&Node, &mut Findings) -> Option<T> {
+pub fn choice<T: Copy>(words: &[(&'static str, T)]) -> impl Fn(&Node, &mut Findings) -> Option<T> {
     move |node, findings| {
         let given = word(node, findings)?;
         let found = words.iter().find(|(word, _)| *word == given).map(|(_, value)| *value);
@@ -239,7 +244,7 @@ pub(super) fn choice<T: Copy>(words: &[(&'static str, T)]) -> impl Fn(&Node, &mu
     }
 }
 
-pub(super) fn elements<'n>(node: &'n Node, findings: &mut Findings) -> Option<&'n [Rc<Node>]> {
+pub fn elements<'n>(node: &'n Node, findings: &mut Findings) -> Option<&'n [Rc<Node>]> {
     match &node.kind {
         Kind::List(elements) => Some(elements),
         _ => findings.must_be(node, "a list"),
@@ -247,7 +252,7 @@ pub(super) fn elements<'n>(node: &'n Node, findings: &mut Findings) -> Option<&'
 }
 
 /// The entries of a map whose keys an admin chose.
-pub(super) fn entries<'n>(node: &'n Node, findings: &mut Findings) -> Option<&'n [Entry]> {
+pub fn entries<'n>(node: &'n Node, findings: &mut Findings) -> Option<&'n [Entry]> {
     match &node.kind {
         Kind::Map(entries) => Some(entries),
         _ => findings.must_be(node, "a map of names and their settings"),

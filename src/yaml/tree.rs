@@ -1,4 +1,4 @@
-//! config.yaml as a tree whose every node knows its place, and what only the text can tell: tags, keys that stand twice.
+//! A text as a tree whose every node knows its place, and what only the text can tell: tags, keys that stand twice.
 //!
 //! The typed reading goes over this tree and not through serde, because derived reading stops at the first mistake,
 //! drops tags without a word (`when: !has(x)` would become "always") and may print values that are secrets.
@@ -13,14 +13,14 @@ use crate::finding::Place;
 
 /// A value, its place, and the key it stands under (a list's elements: the list's).
 #[derive(Debug)]
-pub(super) struct Node {
+pub struct Node {
     pub name: Rc<str>,
     pub place: Place,
     pub kind: Kind,
 }
 
 #[derive(Debug)]
-pub(super) enum Kind {
+pub enum Kind {
     /// Nothing, `~` or `null`.
     Empty,
     Scalar(Scalar),
@@ -31,7 +31,7 @@ pub(super) enum Kind {
 }
 
 #[derive(Debug)]
-pub(super) struct Scalar {
+pub struct Scalar {
     pub text: String,
     /// Without quotes and no block: it may be a number or a truth.
     pub plain: bool,
@@ -39,8 +39,18 @@ pub(super) struct Scalar {
     pub runs: Vec<(usize, Place)>,
 }
 
+impl Scalar {
+    /// Where the byte `at` of the text stands; within the first stretch when nothing is known of it.
+    pub fn place(&self, at: usize) -> Option<Place> {
+        let after = self.runs.partition_point(|(start, _)| *start <= at);
+        let (start, place) = self.runs.get(after.saturating_sub(1))?;
+        let within = self.text.get(*start..at).map_or(0, |text| text.chars().count());
+        Some(Place { column: place.column + within, ..*place })
+    }
+}
+
 #[derive(Debug)]
-pub(super) struct Entry {
+pub struct Entry {
     pub key: Rc<str>,
     pub place: Place,
     pub value: Rc<Node>,
@@ -60,9 +70,10 @@ enum OpenKind {
     Map { entries: Vec<Entry>, key: Option<(Rc<str>, Place)> },
 }
 
-/// The tree of a file, or `None` when there is none because the text is no YAML; findings say why.
-pub(super) fn parse(text: &str, findings: &mut Findings) -> Option<Rc<Node>> {
-    let mut tree = Tree { text, open: Vec::new(), anchors: HashMap::new(), root: None, findings };
+/// The tree of a text, or `None` when there is none because the text is no YAML; findings say why. `what` names the whole
+/// in findings: "config.yaml".
+pub fn parse(text: &str, what: &str, findings: &mut Findings) -> Option<Rc<Node>> {
+    let mut tree = Tree { text, what: what.into(), open: Vec::new(), anchors: HashMap::new(), root: None, findings };
     for event in Parser::new_from_str(text) {
         match event {
             Ok((Event::DocumentStart(..), span)) if tree.root.is_some() => {
@@ -90,6 +101,7 @@ fn place(marker: &Marker) -> Place {
 
 struct Tree<'t> {
     text: &'t str,
+    what: Rc<str>,
     open: Vec<Open>,
     anchors: HashMap<usize, Rc<Node>>,
     root: Option<Rc<Node>>,
@@ -171,7 +183,7 @@ impl Tree<'_> {
         match self.open.last() {
             Some(Open { kind: OpenKind::Map { key: Some((key, _)), .. }, .. }) => key.clone(),
             Some(Open { kind: OpenKind::List(_), name, .. }) => name.clone(),
-            _ => "config.yaml".into(),
+            _ => self.what.clone(),
         }
     }
 
@@ -281,16 +293,14 @@ impl Cursor<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::route::Condition;
 
     /// Where `part` of the value of the only key is said to stand.
     fn place_of(yaml: &str, part: &str) -> (usize, usize) {
         let mut findings = Findings::new("config.yaml");
-        let root = parse(yaml, &mut findings).unwrap();
+        let root = parse(yaml, "config.yaml", &mut findings).unwrap();
         let Kind::Map(entries) = &root.kind else { panic!() };
         let Kind::Scalar(scalar) = &entries[0].value.kind else { panic!() };
-        let condition = Condition::new(scalar.text.clone(), scalar.runs.clone());
-        let place = condition.place(scalar.text.find(part).unwrap());
+        let place = scalar.place(scalar.text.find(part).unwrap()).unwrap();
         (place.line, place.column)
     }
 
