@@ -281,13 +281,14 @@ pub const ROOTS: &[&str] = &["event", "issue", "actor", "changes", "comment", "r
 /// Members that are lists.
 pub const LISTS: &[&str] = &["issue.tags", "issue.followers", "issue.components", "changes"];
 
-/// The template of an event's family, for a route that names none. `review` and `bench` have no text in the binary yet:
-/// without an admin's template of that name their events go out as the fallback text.
+/// The template of an event's family, for a route that names none.
 pub fn family(kind: &str) -> &'static str {
     match kind {
         "issue.created" => "issue-created",
         "issue.status_changed" => "issue-status",
         "issue.comment_added" => "issue-comment",
+        "issue.assigned" => "issue-assigned",
+        "issue.resolved" => "issue-resolved",
         kind if kind.starts_with("review.") => "review",
         kind if kind.starts_with("bench.") => "bench",
         _ => "issue",
@@ -304,6 +305,8 @@ mod tests {
             ("issue.created", "issue-created"),
             ("issue.status_changed", "issue-status"),
             ("issue.comment_added", "issue-comment"),
+            ("issue.assigned", "issue-assigned"),
+            ("issue.resolved", "issue-resolved"),
             ("issue.updated", "issue"),
             ("issue.moved", "issue"),
             ("review.approved", "review"),

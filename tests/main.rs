@@ -10,6 +10,7 @@ mod admin;
 mod architecture;
 mod commands;
 mod crash;
+mod defaults;
 mod delivery;
 mod demo;
 mod dependencies;
