@@ -1,7 +1,7 @@
 //! The simulators' page: the Slack channel and the Telegram chat as a person sees them, side by side and live, with a
 //! form that fires triggers and switches that make a messenger fail. For loopback only.
 //!
-//! It shows what the simulators received ([`Service::shown`]), not what was meant, and speaks to the bridge as anybody
+//! It shows what the simulators received (`Service::shown`), not what was meant, and speaks to the bridge as anybody
 //! does: by its hook, its admin API and its metrics ([`Bridge`]).
 
 mod bridge;
