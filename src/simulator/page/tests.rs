@@ -1,6 +1,7 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::HeaderMap;
@@ -15,6 +16,9 @@ use super::stream::Stream;
 use super::{Bridge, Chat, FILES, Page};
 use crate::simulator::wire::{ANY_PORT, Called, call, held, post as send};
 use crate::simulator::{SlackOptions, SlackSimulator, TelegramOptions, TelegramSimulator};
+
+/// How long a test waits for what must come.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 type Heard = Arc<Mutex<Vec<(HeaderMap, Value)>>>;
 
@@ -87,7 +91,8 @@ impl Ear {
                     return data;
                 }
             }
-            let frame = self.stream.frame().await.unwrap().unwrap().into_data().unwrap();
+            let frame = tokio::time::timeout(PATIENCE, self.stream.frame()).await;
+            let frame = frame.unwrap_or_else(|_| panic!("no {name} came")).unwrap().unwrap().into_data().unwrap();
             for event in String::from_utf8(frame.to_vec()).unwrap().split_terminator("\n\n") {
                 let (name, data) = event.split_once("\ndata: ").unwrap();
                 let data = serde_json::from_str(data).unwrap();
