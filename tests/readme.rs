@@ -46,6 +46,39 @@ fn the_commands_it_names_are_the_commands_there_are() {
     assert!(untold.is_empty(), "{untold:?}");
 }
 
+#[test]
+fn it_tells_of_every_helper_and_path_and_its_templates_are_accepted() {
+    let section = README.split("\n## Templates").nth(1).unwrap().split("\n## ").next().unwrap();
+    let helpers: Vec<_> = campanile::template::helpers().collect();
+    assert!(helpers.len() > 20);
+    for name in helpers {
+        let told = ["{{", "{{#", "("].iter().any(|open| section.contains(&format!("`{open}{name} ")));
+        assert!(told, "README does not tell of `{name}`");
+    }
+    let routes = README.split("\n## Routes").nth(1).unwrap().split("\n## ").next().unwrap();
+    for path in campanile::event::PATHS.iter().map(|path| path.trim_end_matches(".**")) {
+        let mut rows = routes.lines().filter(|line| line.starts_with("| `"));
+        let (parent, member) = path.rsplit_once('.').unwrap_or((path, ""));
+        let (whole, last) = (format!("`{path}.…`"), parent.rsplit('.').next().unwrap());
+        let told = rows.any(|row| {
+            let names = [format!("`{parent}.`"), format!("`{last}.`"), format!("`{parent}`")];
+            row.contains(&whole)
+                || names.iter().any(|name| row.contains(name))
+                    && [format!("`{member}`"), format!("`{member}.…`")].iter().any(|member| row.contains(member))
+        });
+        assert!(told, "README does not tell of `{path}`");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let examples = README.split("```handlebars ").skip(1).map(|rest| rest.split_once('\n').unwrap());
+    let mut count = 0;
+    for (name, text) in examples {
+        std::fs::write(folder.path().join(name), text.split("\n```").next().unwrap()).unwrap();
+        count += 1;
+    }
+    let (_, findings) = campanile::template::Templates::load(Some(folder.path()));
+    assert_eq!((findings, count), (vec![], 4));
+}
+
 #[tokio::test]
 async fn the_metrics_it_names_exist() {
     let world = Setup::default().start().await;

@@ -128,6 +128,11 @@ pub(super) fn names() -> impl Iterator<Item = &'static str> {
     KNOWN.iter().map(|known| known.name)
 }
 
+#[cfg(test)]
+pub(super) fn examples() -> impl Iterator<Item = &'static str> {
+    KNOWN.iter().map(|known| known.example)
+}
+
 /// Handlebars with our helpers; those that depend on more than their parameters come with each rendering.
 pub(super) fn registry() -> Handlebars<'static> {
     let mut registry = Handlebars::new();

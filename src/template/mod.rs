@@ -152,6 +152,11 @@ impl Templates {
     }
 }
 
+/// The names of all helpers, in the order in which README tells of them.
+pub fn helpers() -> impl Iterator<Item = &'static str> {
+    helpers::names()
+}
+
 fn default_name(name: &str) -> Option<&'static str> {
     defaults::NAMES.into_iter().find(|known| *known == name)
 }
