@@ -188,12 +188,13 @@ impl Outbox for Sqlite {
     }
 
     fn abandon(&self, lease: Lease, until: Until) {
-        // Nobody waits for the answer; the writer takes it before whatever the lane's next holder settles.
+        // Nobody waits for the answer; the writer takes it before whatever the lane's next holder settles. A writer that
+        // has ended its work marks the lanes that are still leased: this one must stay so.
         if let Some(writer) = &*self.writer.lock().unwrap_or_else(PoisonError::into_inner) {
             let (answer, _) = oneshot::channel();
             let _ = writer.requests.send(Request { change: Change::Mark(lease.lane), answer });
+            self.lanes().release(&lease, until);
         }
-        self.lanes().release(&lease, until);
     }
 
     async fn work(&self, account: &str) {
