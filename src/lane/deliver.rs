@@ -73,23 +73,21 @@ impl Runner {
         let unclear = due.unclear;
         let mut way = Way { due: &due, channel, parts, kept, unclear };
         let mut paced = true;
+        // Counted anew each time: a part that is refused may become several.
         let mut number = 0;
-        // A part that is refused may become several.
         while number < way.parts.len() {
-            number += 1;
-            let number = number - 1;
-            if way.parts[number].1.receipt.is_some() {
-                continue;
-            }
-            if !std::mem::take(&mut paced) {
+            if way.parts[number].1.receipt.is_none() {
                 // Later parts take their own place in the pace; the ones before are settled.
-                if let Some(then) = self.another_place(way.channel) {
+                if !std::mem::take(&mut paced)
+                    && let Some(then) = self.another_place(way.channel)
+                {
+                    return then;
+                }
+                if let Some(then) = self.send_part(lease, &mut way, number).await {
                     return then;
                 }
             }
-            if let Some(then) = self.send_part(lease, &mut way, number).await {
-                return then;
-            }
+            number += 1;
         }
         Then::Next
     }
