@@ -34,13 +34,20 @@ struct Account {
 struct Lane {
     account: Arc<str>,
     pending: i64,
-    /// Nothing is pending before.
-    first: Segment,
+    begin: Begin,
     hold: Option<Hold>,
     delay: Until,
     line: Line,
     /// Which delivery of all was the last that ended here.
     served: u64,
+}
+
+/// Where a lane's pending deliveries begin, or earlier.
+#[derive(Clone, Copy, PartialEq)]
+pub struct Begin {
+    pub segment: Segment,
+    /// How often something became pending at this segment or before: a replay, or a channel that moved here.
+    told: u64,
 }
 
 /// Where a lane stands among its account's lanes.
@@ -84,8 +91,8 @@ impl Lanes {
                 self.line_up(id);
             }
             None => {
-                let lane =
-                    Lane { account, pending: 0, first: self.last, hold, delay: Until::Now, line: Line::Out, served: 0 };
+                let begin = Begin { segment: self.last, told: 0 };
+                let lane = Lane { account, pending: 0, begin, hold, delay: Until::Now, line: Line::Out, served: 0 };
                 self.lanes.insert(id, lane);
             }
         }
@@ -95,7 +102,9 @@ impl Lanes {
     pub fn add_pending(&mut self, new: &PendingInLane) {
         *self.pending_of_channel.entry(new.channel).or_default() += new.count;
         if let Some(lane) = self.lanes.get_mut(&new.lane) {
-            lane.first = if lane.pending == 0 { new.first } else { lane.first.min(new.first) };
+            if lane.pending == 0 || new.first <= lane.begin.segment {
+                lane.begin = Begin { segment: new.first, told: lane.begin.told + 1 };
+            }
             lane.pending += new.count;
             self.last = self.last.max(new.first);
             self.line_up(new.lane);
@@ -114,13 +123,18 @@ impl Lanes {
 
     /// Where a lane's pending deliveries are.
     pub fn span(&self, id: LaneId) -> (Segment, Segment) {
-        (self.lanes.get(&id).map_or(self.last, |lane| lane.first), self.last)
+        (self.begin(id).segment, self.last)
     }
 
-    /// Nothing was found before `first`; what became pending there meanwhile has set it back.
-    pub fn begins_later(&mut self, id: LaneId, was: Segment, first: Segment) {
-        if let Some(lane) = self.lanes.get_mut(&id).filter(|lane| lane.first == was) {
-            lane.first = first;
+    pub fn begin(&self, id: LaneId) -> Begin {
+        self.lanes.get(&id).map_or(Begin { segment: self.last, told: 0 }, |lane| lane.begin)
+    }
+
+    /// Nothing was found before `segment` by who looked when the lane began at `was`. What became pending there since
+    /// was told, and then that counts.
+    pub fn begins_later(&mut self, id: LaneId, was: Begin, segment: Segment) {
+        if let Some(lane) = self.lanes.get_mut(&id).filter(|lane| lane.begin == was) {
+            lane.begin.segment = segment;
         }
     }
 
@@ -298,5 +312,32 @@ impl Lanes {
             }
             Line::Out | Line::Leased(_) => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LANE: LaneId = LaneId(1);
+
+    fn pending(id: i64) -> PendingInLane {
+        PendingInLane { lane: LANE, channel: 1, count: 1, first: Segment::of(id) }
+    }
+
+    #[test]
+    fn what_is_replayed_while_somebody_looks_for_the_head_is_not_passed_over() {
+        let mut lanes = Lanes::default();
+        lanes.add_lane(LANE, "slack", None);
+        let (early, late) = (1, 9_000);
+        lanes.add_pending(&pending(early));
+        lanes.add_pending(&pending(late));
+        lanes.take_pending(LANE, 1); // the early one ended: a look finds the late one only
+        let looked = lanes.begin(LANE);
+        lanes.add_pending(&pending(early)); // and is replayed before the look is over
+        lanes.begins_later(LANE, looked, Segment::of(late));
+        assert_eq!(lanes.span(LANE), (Segment::of(early), Segment::of(late)));
+        lanes.begins_later(LANE, lanes.begin(LANE), Segment::of(late));
+        assert_eq!(lanes.span(LANE).0, Segment::of(late));
     }
 }

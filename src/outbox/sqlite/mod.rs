@@ -172,10 +172,13 @@ impl Outbox for Sqlite {
 
     async fn heads(&self, lease: &Lease, most: usize) -> Result<Vec<Due>, OutboxError> {
         let lane = lease.lane;
-        let (first, last) = self.lanes().span(lane);
+        let (begin, (first, last)) = {
+            let lanes = self.lanes();
+            (lanes.begin(lane), lanes.span(lane))
+        };
         let heads = self.lanes_reader.read(move |db| statements::heads(db, lane, first, last, most)).await?;
         let begins = heads.first().map_or(last, |due| Segment::of(due.id.0));
-        self.lanes().begins_later(lane, first, begins);
+        self.lanes().begins_later(lane, begin, begins);
         Ok(heads)
     }
 
