@@ -41,6 +41,11 @@ pub struct ByAccount {
     pub account: String,
 }
 
+#[derive(Clone, Debug, Eq, Hash, PartialEq, EncodeLabelSet)]
+pub struct ByEnd {
+    pub end: &'static str,
+}
+
 /// Counters that the parts move themselves. What the outbox knows better is added when `/metrics` is asked.
 pub struct Metrics {
     registry: Registry,
@@ -56,6 +61,9 @@ pub struct Metrics {
     pub breaker_open: Family<ByAccount, Gauge>,
     pub accept_seconds: Histogram,
     pub commit_seconds: Histogram,
+    /// `swapped` or `refused`.
+    pub config_reloads: Family<ByEnd, Counter>,
+    pub config_refused: Gauge,
 }
 
 impl Default for Metrics {
@@ -76,6 +84,8 @@ impl Default for Metrics {
             breaker_open: Family::default(),
             accept_seconds: Histogram::new(exponential_buckets(0.000_25, 2.0, 16)),
             commit_seconds: Histogram::new(exponential_buckets(0.000_1, 2.0, 16)),
+            config_reloads: Family::default(),
+            config_refused: Gauge::default(),
             registry: Registry::default(),
         };
         registry.register("calls", "Calls to a source, by the status they were answered", metrics.calls.clone());
@@ -121,6 +131,16 @@ impl Default for Metrics {
             "One commit of the outbox, fsync included",
             Unit::Seconds,
             metrics.commit_seconds.clone(),
+        );
+        registry.register(
+            "config_reloads",
+            "Reloads of the configuration, by their end",
+            metrics.config_reloads.clone(),
+        );
+        registry.register(
+            "config_refused",
+            "1 while the files were refused and the configuration from before them runs",
+            metrics.config_refused.clone(),
         );
         Self { registry, ..metrics }
     }

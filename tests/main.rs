@@ -22,6 +22,7 @@ mod outbox;
 mod pace;
 mod reading;
 mod readme;
+mod reload;
 mod rendering;
 mod replay;
 mod routing;

@@ -9,11 +9,14 @@ use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use http::StatusCode;
-use serde::Deserialize;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
+use tokio::sync::watch;
 
 use crate::clock::Clock;
 use crate::delivery::{DeliveryId, EventId};
+use crate::finding::Finding;
 use crate::outbox::{self, Filter, Gauges, Outbox, OutboxError, Replay};
 use crate::telemetry::Metrics;
 
@@ -25,8 +28,25 @@ pub struct Api {
     pub outbox: Arc<dyn Outbox>,
     pub metrics: Arc<Metrics>,
     pub clock: Clock,
+    pub configuration: watch::Receiver<Configuration>,
     /// How long a replayed delivery may wait, in hours.
     pub give_up_after_hours: u32,
+}
+
+/// Which configuration runs.
+#[derive(Clone, Debug, Serialize)]
+pub struct Configuration {
+    pub loaded_at: Timestamp,
+    /// The files as they are now were refused; what ran before goes on.
+    pub refused: Option<RefusedConfiguration>,
+    /// Keys whose changes count after a restart.
+    pub waits_for_restart: Vec<&'static str>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct RefusedConfiguration {
+    pub at: Timestamp,
+    pub findings: Vec<Finding>,
 }
 
 /// Query of a listing. `before` is the last id of the page before.
@@ -52,6 +72,7 @@ impl Page {
 
 pub fn api_router(api: Arc<Api>) -> Router {
     Router::new()
+        .route("/config", get(async |State(api): State<Arc<Api>>| Json(api.configuration.borrow().clone())))
         .route("/events", get(events))
         .route("/events/{id}", get(event))
         .route("/deliveries", get(deliveries))

@@ -3,5 +3,5 @@
 mod api;
 mod metrics;
 
-pub use api::{Api, api_router};
+pub use api::{Api, Configuration, RefusedConfiguration, api_router};
 pub use metrics::metrics_page;

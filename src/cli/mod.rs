@@ -6,6 +6,7 @@ pub mod check;
 mod demo;
 mod event;
 mod explain;
+mod follow;
 mod preview;
 mod progress;
 mod render;
@@ -54,6 +55,9 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the bridge until SIGTERM or Ctrl-C
+    ///
+    /// SIGHUP and a change of config.yaml, a template or a secret's file reload them: all of it or, when something is
+    /// wrong, nothing. Changes of `server` and `store` wait for a restart; the log names them.
     Serve(Configured),
     /// Run the bridge between a simulated Slack and Telegram, with a page that shows both; needs nothing
     Demo,

@@ -8,6 +8,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::follow::follow;
 use super::{End, complain, complain_findings, env, templates};
 use crate::app::{App, Outside};
 use crate::clock::Clock;
@@ -43,7 +44,7 @@ pub fn serve(path: &Path) -> io::Result<End> {
         tracing::warn!(file = finding.file, line = finding.line, hint = finding.hint, "{}", finding.message);
     }
     allow_open_files();
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(run(loaded))
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(run(loaded, path))
 }
 
 /// Raises the soft limit, which is 1,024 on most machines: a thousand silent callers would otherwise take every file
@@ -62,16 +63,18 @@ fn allow_open_files() {
     }
 }
 
-async fn run(loaded: Loaded) -> io::Result<End> {
+async fn run(loaded: Loaded, path: &Path) -> io::Result<End> {
     let (listen, admin) = (loaded.config.server.listen, loaded.config.server.admin);
     let (Some(public), Some(admin)) = (bind("listen", listen).await, bind("admin", admin).await) else {
         return Ok(End::Refused);
     };
     let stop = until_asked_to_stop()?;
+    let hangup = signal(SignalKind::hangup())?; // taken before anything starts: by itself it ends a process
+    let (config, clock) = (loaded.config.clone(), Clock::machine());
     let (templates, _) = templates(&loaded.config);
     #[expect(clippy::disallowed_methods, reason = "this is the outside")]
     let random = fastrand::Rng::new();
-    let outside = Outside { clock: Clock::machine(), random, env: &env, public, admin };
+    let outside = Outside { clock: clock.clone(), random, env: &env, public, admin };
     let app = match App::start(loaded, templates, outside).await {
         Ok(app) => app,
         Err(error) => {
@@ -79,7 +82,12 @@ async fn run(loaded: Loaded) -> io::Result<End> {
             return Ok(End::Refused);
         }
     };
-    Ok(if app.run(stop).await { End::Done } else { End::Refused })
+    let reloader = app.reloader();
+    let asked = tokio::select! {
+        asked = app.run(stop) => asked,
+        () = follow(&reloader, path, config, clock, hangup) => false,
+    };
+    Ok(if asked { End::Done } else { End::Refused })
 }
 
 /// Ends at SIGTERM or Ctrl-C. The process lives on from here on, whether or not this is awaited.

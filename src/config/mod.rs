@@ -277,6 +277,33 @@ impl Config {
         missing.collect()
     }
 
+    /// The keys that differ from those a process was started with and that it cannot change while it runs.
+    pub fn waits_for_restart(&self, started: &Self) -> Vec<&'static str> {
+        let (server, was) = (&self.server, &started.server);
+        let changed = [
+            ("server.listen", server.listen != was.listen),
+            ("server.admin", server.admin != was.admin),
+            ("server.public_url", server.public_url != was.public_url),
+            ("server.trusted_proxies", server.trusted_proxies != was.trusted_proxies),
+            ("server.shutdown_seconds", server.shutdown_seconds != was.shutdown_seconds),
+            ("store", self.store != started.store),
+            ("store_reserve_mb", self.store_reserve_mb != started.store_reserve_mb),
+            ("max_pending", self.max_pending != started.max_pending),
+            ("log", self.log != started.log),
+        ];
+        changed.into_iter().filter(|(_, changed)| *changed).map(|(key, _)| key).collect()
+    }
+
+    /// What must be read again when it changes: config.yaml, the templates' folder, the files of secrets.
+    pub fn files(&self) -> Vec<PathBuf> {
+        let templates = self.templates.clone().unwrap_or_else(|| self.folder.join("templates"));
+        let secrets = self.secrets().into_iter().filter_map(|(_, secret)| match &secret.value {
+            Secret::File(path) => Some(self.folder.join(path)),
+            Secret::Env(_) => None,
+        });
+        [PathBuf::from(&self.file), templates].into_iter().chain(secrets).collect()
+    }
+
     /// A finding for every template that a route names and that is not among `known`.
     pub fn unknown_templates(&self, known: &[&str]) -> Vec<Finding> {
         let unknown = self.named_templates.iter().filter(|(_, name)| !known.contains(&name.value.as_str()));

@@ -7,12 +7,12 @@ use serde_json::value::RawValue;
 use tower::ServiceExt;
 use tracing::{info, warn};
 
-use super::{Channel, Runner, SETTLE_AGAIN};
+use super::{Channel, Plan, Runner, SETTLE_AGAIN};
 use crate::delivery::{Advice, Messenger, OnUnclear, Outcome, Receipt, Scope, SendError};
 use crate::event::Document;
 use crate::message::delayed;
 use crate::messenger::Content;
-use crate::messenger::sender::{Call, Target};
+use crate::messenger::sender::{Call, Sender, Target};
 use crate::outbox::{Attempt, Due, Hold, Lease, Millis, Next, OutboxError, Part, Settlement, Until};
 use crate::telemetry::{ByAccount, ByMessenger, ByTemplate};
 
@@ -35,6 +35,8 @@ pub enum Then {
 struct Way<'a> {
     due: &'a Due,
     channel: &'a Channel,
+    sender: &'a Sender,
+    plan: &'a Plan,
     parts: Vec<(Content, Part)>,
     /// The rendering is in the outbox already.
     kept: bool,
@@ -43,9 +45,10 @@ struct Way<'a> {
 
 impl Runner {
     /// Places one delivery's message, part by part; each receipt is durable before the next part leaves.
-    pub(super) async fn deliver(&self, lease: &Lease, due: Due) -> Then {
+    pub(super) async fn deliver(&self, lease: &Lease, due: Due, plan: &Plan) -> Then {
         let now = self.works.clock.now_ms();
-        let Some(channel) = self.works.channels.get(&due.channel) else {
+        let (channel, sender) = (plan.channels.get(&due.channel), plan.senders.get(&self.account));
+        let (Some(channel), Some(sender)) = (channel, sender) else {
             return Then::Release(Until::BackedOff(self.later(super::POLL)));
         };
         if now >= due.give_up_at {
@@ -68,10 +71,10 @@ impl Runner {
         }
         let (parts, kept) = match self.stored_parts(&due) {
             Some(parts) => (parts, true),
-            None => (self.render(&due, true), false),
+            None => (self.render(&due, plan, true), false),
         };
         let unclear = due.unclear;
-        let mut way = Way { due: &due, channel, parts, kept, unclear };
+        let mut way = Way { due: &due, channel, sender, plan, parts, kept, unclear };
         let mut paced = true;
         // Counted anew each time: a part that is refused may become several.
         let mut number = 0;
@@ -100,7 +103,7 @@ impl Runner {
             let is_plain = is_plain(&way.parts[number].0);
             let mut content = way.parts[number].0.clone();
             if let Some(late) = self.late_by(way.due, started).filter(|_| number == 0) {
-                content = content.late(&delayed(self.works.composer.locale.language, late));
+                content = content.late(&delayed(way.plan.composer.locale.language, late));
                 if is_plain {
                     content = content.plain();
                 }
@@ -115,7 +118,7 @@ impl Runner {
             let held = Arc::new(move || outbox.holds(&held) && outbox.can_write());
             let target = self.target(&way.channel.target);
             let end = match Call::new(held, &target, content, way.due.id, number as u32) {
-                Ok(call) => self.sender.clone().oneshot(call).await,
+                Ok(call) => way.sender.clone().oneshot(call).await,
                 Err(error) => Err(error),
             };
             let now = self.works.clock.now_ms();
@@ -138,7 +141,7 @@ impl Runner {
                 Advice::Plain if !is_plain => {
                     if way.parts[number].0.is_own() {
                         // It is the only part, and nothing of it stands.
-                        way.parts = self.render(way.due, false);
+                        way.parts = self.render(way.due, way.plan, false);
                     } else {
                         let plain = way.parts[number].0.plain();
                         way.parts[number] = part(plain);
@@ -405,10 +408,10 @@ impl Runner {
 
     /// The message of a template, or the fallback text when there is none or it fails. `own`: in the messenger's own form
     /// where the admin wrote one that it takes.
-    fn render(&self, due: &Due, own: bool) -> Vec<(Content, Part)> {
+    fn render(&self, due: &Due, plan: &Plan, own: bool) -> Vec<(Content, Part)> {
         let works = &self.works;
         let document = &Document::new(&due.document, Some(due.event.0));
-        let composed = works.composer.compose(&due.template, document, due.channel.as_str(), self.messenger, own);
+        let composed = plan.composer.compose(&due.template, document, due.channel.as_str(), self.messenger, own);
         let (parts, failure) = composed;
         if let Some(why) = failure {
             let by = ByTemplate { template: due.template.clone() };

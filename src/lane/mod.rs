@@ -9,9 +9,10 @@ mod pace;
 mod trouble;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::{RwLock, RwLockWriteGuard, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -52,11 +53,19 @@ pub struct Channel {
     pub on_unclear: OnUnclear,
 }
 
+/// What a configuration makes of the lanes. A delivery takes the one that counts when it begins, and keeps it.
+pub struct Plan {
+    pub composer: Composer,
+    pub channels: HashMap<ChannelName, Channel>,
+    /// By account.
+    pub senders: HashMap<Arc<str>, Sender>,
+}
+
 /// What every runner shares.
 pub struct Works {
     pub outbox: Arc<dyn Outbox>,
-    pub composer: Composer,
-    pub channels: HashMap<ChannelName, Channel>,
+    /// A reload puts another in its place.
+    pub plan: watch::Sender<Arc<Plan>>,
     pub clock: Clock,
     pub metrics: Arc<Metrics>,
     /// Telegram chats that became another chat.
@@ -68,9 +77,10 @@ pub struct Runner {
     pub account: Arc<str>,
     pub messenger: Messenger,
     works: Arc<Works>,
-    sender: Sender,
     breaker: Breaker,
     pace: Pace,
+    /// Each delivery that is on its way holds it, so that a reload can wait for all of them.
+    turnstile: RwLock<()>,
     lanes_in_trouble: Troubles<LaneId>,
     account_in_trouble: Troubles<()>,
     next_probe_at: Mutex<Millis>,
@@ -81,12 +91,10 @@ pub struct Runner {
 }
 
 impl Runner {
-    #[allow(clippy::too_many_arguments)]
     pub fn new(
         account: Arc<str>,
         messenger: Messenger,
         works: Arc<Works>,
-        sender: Sender,
         breaker: Breaker,
         pace: Pace,
         random: &mut fastrand::Rng,
@@ -95,9 +103,9 @@ impl Runner {
         Self {
             account,
             messenger,
-            sender,
             breaker,
             pace,
+            turnstile: RwLock::default(),
             lanes_in_trouble: Troubles::new(random.fork()),
             account_in_trouble: Troubles::new(random.fork()),
             next_probe_at: Mutex::default(),
@@ -106,6 +114,24 @@ impl Runner {
             works,
             lifecycle,
         }
+    }
+
+    /// Of its account; whatever the configuration says of that, the messenger is as well or ill as before.
+    pub fn breaker(&self) -> Breaker {
+        self.breaker.clone()
+    }
+
+    /// Waits for what is on its way; nothing begins while the guard lives.
+    pub async fn stand_still(&self) -> RwLockWriteGuard<'_, ()> {
+        self.turnstile.write().await
+    }
+
+    /// A new plan counts: its pace, and whatever waits for a person may have been mended.
+    pub fn start_over(&self, rates: Rates) {
+        self.pace.change(rates);
+        self.account_in_trouble.over(&());
+        *self.next_probe_at.lock().unwrap_or_else(PoisonError::into_inner) = 0;
+        self.works.outbox.end_waits(&self.account);
     }
 
     /// Claims and serves lanes until a stop is asked for, then finishes the messages that are on their way.
@@ -206,6 +232,7 @@ impl Runner {
     async fn turn(&self, lease: &Lease) -> Until {
         let mut sent = 0;
         loop {
+            let plan = self.works.plan.borrow().clone();
             let heads = match self.works.outbox.heads(lease, HEADS).await {
                 Ok(heads) => heads,
                 Err(error) => {
@@ -220,7 +247,12 @@ impl Runner {
                 if self.lifecycle.stopping.is_cancelled() || sent >= TURN {
                     return Until::Now;
                 }
-                match self.deliver(lease, due).await {
+                let _on_its_way = self.turnstile.read().await;
+                let is_current = Arc::ptr_eq(&plan, &self.works.plan.borrow());
+                if !is_current {
+                    break; // a reload came between: what was read here may belong to another lane now
+                }
+                match self.deliver(lease, due, &plan).await {
                     deliver::Then::Next => sent += 1,
                     deliver::Then::Release(until) => return until,
                 }

@@ -5,7 +5,7 @@
 //! connection arrives late, and the next one would come too soon after it.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use crate::outbox::Millis;
@@ -42,7 +42,7 @@ impl Quota {
 }
 
 pub struct Pace {
-    rates: Rates,
+    rates: RwLock<Rates>,
     book: Mutex<Book>,
 }
 
@@ -85,7 +85,16 @@ impl Window {
 impl Pace {
     /// What a process before this one sent is not known, so a conversation's first burst is one message for a while.
     pub fn new(rates: Rates) -> Self {
-        Self { rates, book: Mutex::default() }
+        Self { rates: RwLock::new(rates), book: Mutex::default() }
+    }
+
+    /// Other rates from the next question on; what was sent stays remembered.
+    pub fn change(&self, rates: Rates) {
+        *self.rates.write().unwrap_or_else(PoisonError::into_inner) = rates;
+    }
+
+    fn rates(&self) -> Rates {
+        *self.rates.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes the right to send one message now, or says when to ask again.
@@ -93,14 +102,15 @@ impl Pace {
     /// # Errors
     /// The time at which the next message to this conversation may go, if nothing else is sent until then.
     pub fn take(&self, conversation: &str, is_group: bool, now: Millis) -> Result<(), Millis> {
-        if self.rates == Rates::default() {
+        let rates = self.rates();
+        if rates == Rates::default() {
             return Ok(());
         }
         let mut book = self.book.lock().unwrap_or_else(PoisonError::into_inner);
         let book = &mut *book;
         book.sweep(now);
-        let interval = self.rates.per_conversation.map_or(0.0, |(per_second, _)| 1_000.0 / per_second * MARGIN);
-        let burst = self.rates.per_conversation.map_or(1, |(_, burst)| burst.max(1));
+        let interval = rates.per_conversation.map_or(0.0, |(per_second, _)| 1_000.0 / per_second * MARGIN);
+        let burst = rates.per_conversation.map_or(1, |(_, burst)| burst.max(1));
         if !book.conversations.contains_key(conversation) {
             let spent = if now - *book.since.get_or_insert(now) < FORGET_AFTER_MS { burst - 1 } else { 0 };
             let new = Conversation {
@@ -114,10 +124,10 @@ impl Pace {
         }
         let Some(known) = book.conversations.get_mut(conversation) else { return Ok(()) };
         let mut at = now.max((known.full_at - interval * f64::from(burst - 1)).ceil() as Millis);
-        if let Some(quota) = self.rates.per_group.filter(|_| is_group) {
+        if let Some(quota) = rates.per_group.filter(|_| is_group) {
             at = at.max(known.group.next(quota, now));
         }
-        if let Some(quota) = self.rates.per_account {
+        if let Some(quota) = rates.per_account {
             at = at.max(book.account.next(quota, now));
         }
         if at > now {
@@ -126,10 +136,10 @@ impl Pace {
         known.rested = known.last_send + 2 * (interval as Millis) < now;
         known.full_at = known.full_at.max(now as f64) + interval;
         known.last_send = now;
-        if is_group && self.rates.per_group.is_some() {
+        if is_group && rates.per_group.is_some() {
             known.group.0.push_back(now);
         }
-        if self.rates.per_account.is_some() {
+        if rates.per_account.is_some() {
             book.account.0.push_back(now);
         }
         Ok(())
@@ -137,7 +147,7 @@ impl Pace {
 
     /// Notes an answer. After a rest the distance to the next message counts from here.
     pub fn answered(&self, conversation: &str, now: Millis) {
-        if self.rates == Rates::default() {
+        if self.rates() == Rates::default() {
             return;
         }
         let mut book = self.book.lock().unwrap_or_else(PoisonError::into_inner);

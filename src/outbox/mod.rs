@@ -160,7 +160,7 @@ impl Hold {
 
     /// As a new process sees it: a pause that the messenger named goes on, but whoever mended something and starts
     /// anew does not wait for a probe.
-    fn at_start(self, now: Millis) -> Self {
+    pub(crate) fn at_start(self, now: Millis) -> Self {
         Self { until: if self.needs_a_person { self.until.min(now) } else { self.until }, ..self }
     }
 }
@@ -352,7 +352,9 @@ pub enum OutboxError {
 /// all; a caller that stops waiting does not learn which.
 #[async_trait]
 pub trait Outbox: Send + Sync {
-    /// Tells where the channels lead. Pending deliveries of a channel that leads elsewhere now move there.
+    /// Tells where the channels lead. Pending deliveries of a channel that leads elsewhere now move there, so nobody may
+    /// be sending from the lanes concerned. Those of a channel that is not named any more stay pending, and no account
+    /// serves them.
     async fn place(&self, places: Vec<Place>) -> Result<(), OutboxError>;
     async fn accept(&self, arrival: Arrival) -> Result<Accepted, OutboxError>;
     /// Counts (and for the admin keeps) a call that became no event.
@@ -375,6 +377,8 @@ pub trait Outbox: Send + Sync {
     fn next_due(&self, account: &str) -> Option<Millis>;
     /// Ends the account's own back-offs: its breaker has closed.
     fn end_back_off(&self, account: &str);
+    /// As after a start: the account's own back-offs end, and what waits for a person may be probed at once.
+    fn end_waits(&self, account: &str);
 
     async fn hold_account(&self, account: &str, hold: Option<Hold>) -> Result<(), OutboxError>;
     fn account_hold(&self, account: &str) -> Option<Hold>;

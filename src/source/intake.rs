@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
 use super::{Call, Said, Source};
@@ -39,12 +40,18 @@ pub enum Answer {
     NotStored,
 }
 
-/// All sources with what stands behind them.
-pub struct Intake {
+/// What a configuration makes of calls. A call takes the one that counts when it comes, and keeps it.
+pub struct Rules {
     pub sources: HashMap<String, Source>,
     pub router: Router,
     /// The channels' own `give_up_after_hours`.
     pub give_up_after: HashMap<ChannelName, u32>,
+}
+
+/// All sources with what stands behind them.
+pub struct Intake {
+    /// A reload puts another in its place.
+    pub rules: watch::Sender<Arc<Rules>>,
     pub outbox: Arc<dyn Outbox>,
     pub clock: Clock,
     pub metrics: Arc<Metrics>,
@@ -52,7 +59,7 @@ pub struct Intake {
 
 impl Intake {
     /// Takes a call whose secret was right. Cancel safe: a caller that goes away loses the answer, not the event.
-    pub async fn take(&self, source: &Source, call: &Call<'_>) -> Answer {
+    pub async fn take(&self, rules: &Rules, source: &Source, call: &Call<'_>) -> Answer {
         let now = call.received_at.as_millisecond();
         match source.read(call) {
             Said::Unreadable { why } => {
@@ -65,7 +72,7 @@ impl Intake {
                 }
             }
             Said::Event { event, fingerprint, remember } => {
-                let (document, planned) = match self.plan(&event, now) {
+                let (document, planned) = match self.plan(rules, &event, now) {
                     Ok(plan) => plan,
                     Err(why) => return Answer::Unreadable { why },
                 };
@@ -101,15 +108,15 @@ impl Intake {
     }
 
     /// The event's document and where it leads.
-    fn plan(&self, event: &Event, now: Millis) -> Result<(String, Vec<Planned>), String> {
+    fn plan(&self, rules: &Rules, event: &Event, now: Millis) -> Result<(String, Vec<Planned>), String> {
         // Not `to_string()`: that goes through `fmt`, at twice the time.
         let document = serde_json::to_string(event).map_err(|error| error.to_string())?;
-        let routed = self.router.route(&Document::new(&document, None));
+        let routed = rules.router.route(&Document::new(&document, None));
         for failed in &routed.failed {
             self.metrics.condition_errors.get_or_create(&ByRoute { route: failed.route.to_string() }).inc();
         }
         let planned = routed.planned.into_iter().map(|planned| {
-            let hours = planned.give_up_after_hours.or_else(|| self.give_up_after.get(&planned.channel).copied());
+            let hours = planned.give_up_after_hours.or_else(|| rules.give_up_after.get(&planned.channel).copied());
             let hours = hours.unwrap_or(GIVE_UP_AFTER_HOURS);
             Planned {
                 template: planned.template.unwrap_or_else(|| family(&event.event.kind).into()),

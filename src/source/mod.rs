@@ -20,7 +20,7 @@ use crate::event::{Event, SourceName};
 use crate::outbox::Fingerprint;
 
 pub use auth::Secrets;
-pub use intake::{Answer, GIVE_UP_AFTER_HOURS, Intake};
+pub use intake::{Answer, GIVE_UP_AFTER_HOURS, Intake, Rules};
 pub use key::{Place, Queues};
 pub use read::Reader;
 

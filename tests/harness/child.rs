@@ -88,6 +88,10 @@ impl Bridge {
         format!("http://{}/hooks/tracker", self.public)
     }
 
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().expect("it runs").id()
+    }
+
     /// SIGKILL, at once.
     pub fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
+use campanile::app::StartError;
+use campanile::config;
 use campanile::simulator::{Posted, Record};
+use campanile::template::Templates;
 use serde_json::Value;
 
 use super::{World, numbered};
@@ -77,6 +80,16 @@ impl World {
         let text = std::fs::read_to_string(self.config_path()).unwrap();
         std::fs::write(self.config_path(), change(text)).unwrap();
         self.start_app().await;
+    }
+
+    /// Reloads the configuration as `change` leaves it, and whatever else is on disk.
+    pub async fn reload_with(&self, change: impl FnOnce(String) -> String) -> Result<(), StartError> {
+        let text = std::fs::read_to_string(self.config_path()).unwrap();
+        std::fs::write(self.config_path(), change(text)).unwrap();
+        let loaded = config::load(&self.config_path(), &|_| Vec::new()).unwrap();
+        let (templates, _) = Templates::load(loaded.config.templates.as_deref());
+        let reloader = self.app.as_ref().expect("it runs").reloader();
+        reloader.reload(loaded, templates, &|name| self.secrets.get(name).cloned()).await
     }
 
     pub async fn restart(&mut self) {

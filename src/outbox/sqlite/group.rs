@@ -4,6 +4,7 @@ use rusqlite::Connection;
 
 use super::Channels;
 use super::seen::{self, Known};
+use super::shared::Told;
 use super::statements::{self, NewDelivery, PendingInLane, Segment, Settled};
 use super::writer::Writer;
 use crate::delivery::{DeliveryId, EventId};
@@ -24,7 +25,7 @@ pub enum Change {
     Accept(Arrival),
     SetAside(Aside),
     Settle(Lease, Settlement),
-    Place(Vec<Place>),
+    Place { places: Vec<Place>, now: Millis },
     HoldAccount(String, Option<Hold>),
     Move { from: i64, to: i64 },
     Mark(LaneId),
@@ -36,7 +37,7 @@ pub enum Change {
 pub enum Effect {
     Accepted(Accepted, Vec<PendingInLane>),
     Settled { lane: LaneId, channel: i64, ended: bool, hold: Option<Option<Hold>> },
-    Placed(Channels),
+    Placed { channels: Channels, told: Box<Told>, now: Millis },
     AccountHeld(String, Option<Hold>),
     Revived(Vec<PendingInLane>),
     Expired(Expired, Walked),
@@ -59,6 +60,8 @@ pub struct Group<'a> {
     pub ledger: Ledger,
     pub seen: seen::Turn,
     pub statements: u64,
+    /// Where the channels lead, once this group has changed it.
+    pub channels: Option<Channels>,
 }
 
 /// A change that is refused by itself, or a database that failed under it.
@@ -85,7 +88,7 @@ impl Group<'_> {
             Change::Accept(arrival) => self.accept(arrival),
             Change::SetAside(aside) => self.set_aside(aside),
             Change::Settle(lease, settlement) => self.settle(lease, settlement),
-            Change::Place(places) => self.place(places),
+            Change::Place { places, now } => self.place(places, *now),
             Change::HoldAccount(account, hold) => {
                 self.statements += 1;
                 statements::hold_account(self.db, account, hold.as_ref())?;
@@ -114,7 +117,8 @@ impl Group<'_> {
         }
         let mut ways = Vec::with_capacity(arrival.planned.len());
         for planned in &arrival.planned {
-            let way = self.writer.channels.get(planned.channel.as_str());
+            let channels = self.channels.as_ref().unwrap_or(&self.writer.channels);
+            let way = channels.get(planned.channel.as_str());
             ways.push(*way.ok_or_else(|| OutboxError::UnknownChannel(planned.channel.to_string()))?);
         }
         let event = self.last_event + 1;
@@ -233,7 +237,7 @@ impl Group<'_> {
         Ok(Effect::Settled { lane: lease.lane, channel, ended, hold })
     }
 
-    fn place(&mut self, places: &[Place]) -> Result<Effect, Refusal> {
+    fn place(&mut self, places: &[Place], now: Millis) -> Result<Effect, Refusal> {
         let mut known = Channels::default();
         let mut gone: Vec<(i64, String, i64)> = statements::channels(self.db)?;
         for place in places {
@@ -258,7 +262,10 @@ impl Group<'_> {
                 statements::lead_channel(self.db, channel, was, lane)?;
             }
         }
-        Ok(Effect::Placed(known))
+        self.channels = Some(known.clone());
+        let mut told = Told::read(self.db)?;
+        told.last = told.last.max(Segment::of(self.last_delivery));
+        Ok(Effect::Placed { channels: known, told: Box::new(told), now })
     }
 
     fn replay(&mut self, which: &Replay, give_up_at: Millis) -> Result<Effect, Refusal> {

@@ -260,6 +260,25 @@ impl Lanes {
         }
     }
 
+    /// Own back-offs end; what waits for a person is due, what the messenger named is not.
+    pub fn end_waits(&mut self, name: &str, now: Millis) {
+        if let Some(account) = self.accounts.get_mut(name) {
+            account.hold = account.hold.take().map(|hold| hold.at_start(now));
+            account.work.notify_one();
+        }
+        let held: Vec<LaneId> = self
+            .lanes
+            .iter()
+            .filter(|(_, lane)| &*lane.account == name && lane.hold.as_ref().is_some_and(|hold| hold.needs_a_person))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in held {
+            let hold = self.lane_hold(id).cloned().map(|hold| hold.at_start(now));
+            self.hold_lane(id, hold);
+        }
+        self.end_back_off(name);
+    }
+
     pub fn work(&mut self, name: &str) -> Arc<Notify> {
         match self.accounts.get(name) {
             Some(account) => account.work.clone(),

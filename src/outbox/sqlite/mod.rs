@@ -36,7 +36,7 @@ use lanes::Lanes;
 pub use offline::SqliteFile;
 use reader::Reader;
 use seen::Seen;
-use shared::Shared;
+use shared::{Shared, Told};
 use statements::Segment;
 use writer::{Answer, Request, Writer};
 
@@ -94,7 +94,7 @@ impl Sqlite {
         let (last_event, last_delivery) = statements::last_ids(&db).map_err(broken)?;
         let pending = statements::ledger(&db).map_err(broken)?.pending;
         let shared = Arc::new(Shared::new(options, lanes));
-        shared.read_lanes(&db, clock.now_ms()).map_err(broken)?;
+        shared.know_lanes(Told::read(&db).map_err(broken)?, clock.now_ms());
         shared.begin(&mut db).map_err(broken)?;
         let (requests, waiting) = mpsc::channel();
         let writer = Writer {
@@ -145,10 +145,7 @@ impl Sqlite {
 #[async_trait]
 impl Outbox for Sqlite {
     async fn place(&self, places: Vec<Place>) -> Result<(), OutboxError> {
-        self.change(Change::Place(places)).await?;
-        // Lanes may be new and deliveries may have moved: the memory is read again.
-        let (shared, now) = (self.shared.clone(), self.clock.now_ms());
-        self.listings_reader.read(move |db| shared.read_lanes(db, now)).await
+        self.change(Change::Place { places, now: self.clock.now_ms() }).await.map(drop)
     }
 
     async fn accept(&self, arrival: Arrival) -> Result<Accepted, OutboxError> {
@@ -211,6 +208,10 @@ impl Outbox for Sqlite {
 
     fn end_back_off(&self, account: &str) {
         self.lanes().end_back_off(account);
+    }
+
+    fn end_waits(&self, account: &str) {
+        self.lanes().end_waits(account, self.clock.now_ms());
     }
 
     async fn hold_account(&self, account: &str, hold: Option<Hold>) -> Result<(), OutboxError> {

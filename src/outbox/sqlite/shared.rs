@@ -11,8 +11,8 @@ use tokio::sync::watch;
 
 use super::file::open;
 use super::lanes::Lanes;
-use super::statements::{self, Segment};
-use super::{Channels, SqliteOptions};
+use super::SqliteOptions;
+use super::statements::{self, LaneRow, PendingInLane, Segment};
 use crate::outbox::{ChannelGauge, Gauges, Millis, OutboxError};
 
 pub struct Shared {
@@ -113,24 +113,15 @@ impl Shared {
         self.statements.fetch_add(more, Ordering::Relaxed);
     }
 
-    pub fn channels_changed(&self, channels: &Channels) {
-        let names = channels.iter().map(|(name, (id, _))| (*id, name.clone())).collect();
-        *self.channels.lock().unwrap_or_else(PoisonError::into_inner) = names;
-    }
-
-    /// Brings the memory of the lanes up to what the tables say. Leases stay.
-    pub fn read_lanes(&self, db: &Connection, now: Millis) -> rusqlite::Result<()> {
-        let rows = statements::lanes(db)?;
-        let pending = statements::pending_by_lane(db)?;
-        let last = Segment::of(statements::last_ids(db)?.1);
-        let names = statements::channels(db)?.into_iter().map(|(id, name, _)| (id, name)).collect();
+    /// Brings the memory of the lanes up to what the tables say. Leases stay. Only the writer may do this once it runs:
+    /// whatever else it commits comes before or after what is told here, never between.
+    pub fn know_lanes(&self, told: Told, now: Millis) {
         let mut lanes = self.lanes();
-        for row in rows {
+        for row in told.lanes {
             lanes.add_lane(row.id, &row.account, row.hold.map(|hold| hold.at_start(now)));
         }
-        lanes.count_anew(&pending, last);
-        *self.channels.lock().unwrap_or_else(PoisonError::into_inner) = names;
-        Ok(())
+        lanes.count_anew(&told.pending, told.last);
+        *self.channels.lock().unwrap_or_else(PoisonError::into_inner) = told.names;
     }
 
     pub fn gauges(&self, db: &Connection, now: Millis) -> rusqlite::Result<Gauges> {
@@ -163,6 +154,26 @@ impl Shared {
             commits: self.commits.load(Ordering::Relaxed),
             statements: self.statements.load(Ordering::Relaxed),
             commit_seconds: std::mem::take(&mut self.commit_seconds.lock().unwrap_or_else(PoisonError::into_inner)),
+        })
+    }
+}
+
+/// What the tables say of lanes and channels at one moment.
+pub struct Told {
+    lanes: Vec<LaneRow>,
+    pending: Vec<PendingInLane>,
+    /// Nothing is pending after.
+    pub last: Segment,
+    names: Vec<(i64, String)>,
+}
+
+impl Told {
+    pub fn read(db: &Connection) -> rusqlite::Result<Self> {
+        Ok(Self {
+            lanes: statements::lanes(db)?,
+            pending: statements::pending_by_lane(db)?,
+            last: Segment::of(statements::last_ids(db)?.1),
+            names: statements::channels(db)?.into_iter().map(|(id, name, _)| (id, name)).collect(),
         })
     }
 }

@@ -174,6 +174,7 @@ impl Writer {
             ledger: Ledger::default(),
             seen: seen::Turn::default(),
             statements: 0,
+            channels: None,
         };
         let mut effects = Vec::new();
         for change in changes {
@@ -214,10 +215,10 @@ impl Writer {
                 }
                 Answer::Done
             }
-            Effect::Placed(channels) => {
+            Effect::Placed { channels, told, now } => {
                 drop(lanes);
                 self.channels = channels;
-                self.shared.channels_changed(&self.channels);
+                self.shared.know_lanes(*told, now);
                 Answer::Done
             }
             Effect::AccountHeld(account, hold) => {

@@ -1,0 +1,212 @@
+//! Everything that one configuration makes, built whole before any of it counts.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use secrecy::SecretString;
+
+use super::{StartError, composer, reader};
+use crate::clock::Clock;
+use crate::config::{Channel, Config, Conversation, Loaded, Placed, Secret, SlackPace, TelegramPace};
+use crate::delivery::Messenger;
+use crate::lane::{self, Plan, Quota, Rates};
+use crate::layers::breaker::Breaker;
+use crate::messenger::sender::{self, Limits, Sender, Target};
+use crate::messenger::transport::Transport;
+use crate::messenger::{slack, telegram};
+use crate::outbox::Place;
+use crate::source::{Rules, Secrets, Source};
+use crate::telemetry::Metrics;
+use crate::template::Templates;
+
+/// What outlives a configuration, and what it is built with.
+pub struct Ground<'a> {
+    pub transport: &'a Transport,
+    pub metrics: &'a Arc<Metrics>,
+    pub clock: &'a Clock,
+    pub env: &'a dyn Fn(&str) -> Option<String>,
+    /// The breaker of an account that runs already.
+    pub breaker_of: &'a dyn Fn(&str) -> Option<Breaker>,
+}
+
+pub struct Parts {
+    pub places: Vec<Place>,
+    pub rules: Rules,
+    pub plan: Plan,
+    pub accounts: HashMap<Arc<str>, Account>,
+    pub admin_token: Option<SecretString>,
+    /// How long what is settled can be looked up.
+    pub keep: Duration,
+}
+
+impl Parts {
+    /// # Errors
+    /// A secret without a value, an address or a token that no call can be made with.
+    pub fn build(
+        loaded: Loaded,
+        templates: Templates,
+        ground: &Ground<'_>,
+        random: &mut fastrand::Rng,
+    ) -> Result<Self, StartError> {
+        let Loaded { config, router, warnings: _ } = loaded;
+        let secrets = &Resolver { config: &config, env: ground.env };
+        let mut channels = HashMap::new();
+        for channel in &config.channels {
+            channels.insert(channel.name.clone(), lane_channel(channel, secrets)?);
+        }
+        let accounts = Accounts { config: &config, secrets, ground }.all(random)?;
+        let senders = accounts.iter().map(|(name, (_, sender))| (name.clone(), sender.clone())).collect();
+        let give_up_after = config.channels.iter();
+        let give_up_after =
+            give_up_after.filter_map(|channel| Some((channel.name.clone(), channel.give_up_after_hours?))).collect();
+        let admin_token = config.server.admin_token.as_ref();
+        Ok(Self {
+            places: config.channels.iter().map(place).collect(),
+            rules: Rules { sources: sources(&config, secrets)?, router, give_up_after },
+            plan: Plan { composer: composer(&config, templates), channels, senders },
+            accounts: accounts.into_iter().map(|(name, (account, _))| (name, account)).collect(),
+            admin_token: admin_token.map(|token| secrets.resolve("server.admin_token", token)).transpose()?,
+            keep: Duration::from_secs(u64::from(config.retention_days) * 24 * 60 * 60),
+        })
+    }
+}
+
+/// Secrets of the configuration, with the names under which its author knows them.
+struct Resolver<'a> {
+    config: &'a Config,
+    env: &'a dyn Fn(&str) -> Option<String>,
+}
+
+impl Resolver<'_> {
+    fn resolve(&self, name: &str, secret: &Placed<Secret>) -> Result<SecretString, StartError> {
+        let resolved = secret.value.resolve(&self.config.folder, self.env);
+        resolved.map_err(|error| StartError::Secret { name: name.to_owned(), error })
+    }
+}
+
+fn sources(config: &Config, secrets: &Resolver<'_>) -> Result<HashMap<String, Source>, StartError> {
+    let mut sources = HashMap::new();
+    for source in &config.sources {
+        let name = format!("sources.{}.secret", source.name);
+        let own: Vec<SecretString> =
+            source.secrets.iter().map(|secret| secrets.resolve(&name, secret)).collect::<Result<_, _>>()?;
+        let made = Source {
+            name: source.name.clone(),
+            secrets: Secrets::new(&own),
+            url_secret: source.url_secret,
+            dedupe: source.dedupe_seconds.map(|seconds| Duration::from_secs(u64::from(seconds))),
+            reader: reader(config),
+        };
+        sources.insert(source.name.to_string(), made);
+    }
+    Ok(sources)
+}
+
+fn account_of(channel: &Channel) -> Arc<str> {
+    match &channel.conversation {
+        Conversation::Slack { .. } => Messenger::Slack.as_str().into(),
+        Conversation::SlackWebhook { .. } => format!("slack-webhook:{}", channel.name).into(),
+        Conversation::Telegram { .. } => Messenger::Telegram.as_str().into(),
+    }
+}
+
+fn place(channel: &Channel) -> Place {
+    Place {
+        channel: channel.name.clone(),
+        messenger: channel.conversation.messenger(),
+        account: account_of(channel),
+        lane: match &channel.conversation {
+            Conversation::Slack { id } => format!("slack:{id}"),
+            Conversation::SlackWebhook { .. } => format!("slack-webhook:{}", channel.name),
+            Conversation::Telegram { chat, topic: None } => format!("telegram:{chat}"),
+            Conversation::Telegram { chat, topic: Some(topic) } => format!("telegram:{chat}:{topic}"),
+        },
+    }
+}
+
+fn lane_channel(channel: &Channel, secrets: &Resolver<'_>) -> Result<lane::Channel, StartError> {
+    let (target, conversation, is_group) = match &channel.conversation {
+        Conversation::Slack { id } => (Target::Slack { channel: id.clone() }, id.clone(), false),
+        Conversation::SlackWebhook { url } => {
+            let name = format!("channels.{}.slack_webhook", channel.name);
+            let url = slack::client::WebhookUrl::parse(&secrets.resolve(&name, url)?)
+                .map_err(|error| StartError::Setting { name, why: error.to_string() })?;
+            (Target::SlackWebhook { url }, channel.name.to_string(), false)
+        }
+        Conversation::Telegram { chat, topic } => {
+            (Target::Telegram { chat: *chat, topic: *topic }, chat.to_string(), *chat < 0)
+        }
+    };
+    Ok(lane::Channel { target, conversation, is_group, on_unclear: channel.on_unclear })
+}
+
+/// A token, or an incoming webhook, with what is shared by those who use it.
+pub struct Account {
+    pub messenger: Messenger,
+    pub breaker: Breaker,
+    pub rates: Rates,
+}
+
+struct Accounts<'a> {
+    config: &'a Config,
+    secrets: &'a Resolver<'a>,
+    ground: &'a Ground<'a>,
+}
+
+impl Accounts<'_> {
+    fn all(&self, random: &mut fastrand::Rng) -> Result<HashMap<Arc<str>, (Account, Sender)>, StartError> {
+        let mut accounts = HashMap::new();
+        for channel in &self.config.channels {
+            let name = account_of(channel);
+            if !accounts.contains_key(&name) {
+                let account = self.account(&name, channel, random.u64(..))?;
+                accounts.insert(name, account);
+            }
+        }
+        Ok(accounts)
+    }
+
+    fn account(&self, name: &str, channel: &Channel, seed: u64) -> Result<(Account, Sender), StartError> {
+        let Ground { transport, metrics, clock, breaker_of, .. } = self.ground;
+        let messenger = channel.conversation.messenger();
+        let breaker = breaker_of(name).unwrap_or_else(|| Breaker::new((*clock).clone()));
+        let limits = Limits { seed, ..Limits::default() };
+        let observer = (*metrics).clone();
+        let (sender, rates) = match &channel.conversation {
+            Conversation::Slack { .. } | Conversation::SlackWebhook { .. } => {
+                let slack = self.config.slack.as_ref();
+                let token = slack.and_then(|slack| slack.token.as_ref());
+                let token = token.map(|token| self.secrets.resolve("slack.token", token)).transpose()?;
+                let api_url = slack.map_or("https://slack.com/api", |slack| slack.api_url.as_str());
+                let client = slack::client::Client::new((*transport).clone(), api_url, token.as_ref())
+                    .map_err(|error| StartError::Setting { name: "slack.api_url".into(), why: error.to_string() })?;
+                let pace = slack.map_or(Some(SlackPace::default()), |slack| slack.pace);
+                let rates = pace.map_or(Rates::default(), |pace| Rates {
+                    per_conversation: Some((pace.per_channel_per_second, pace.burst)),
+                    ..Rates::default()
+                });
+                (sender::sender(messenger, client, &limits, &breaker, observer, clock), rates)
+            }
+            Conversation::Telegram { .. } => {
+                let telegram = self.config.telegram.as_ref();
+                let token = telegram.and_then(|telegram| telegram.token.as_ref());
+                let token = match token {
+                    Some(token) => self.secrets.resolve("telegram.token", token)?,
+                    None => SecretString::default(),
+                };
+                let api_url = telegram.map_or("https://api.telegram.org", |telegram| telegram.api_url.as_str());
+                let client = telegram::client::Client::new((*transport).clone(), api_url, &token)
+                    .map_err(|error| StartError::Setting { name: "telegram.api_url".into(), why: error.to_string() })?;
+                let pace = telegram.map_or(Some(TelegramPace::default()), |telegram| telegram.pace);
+                let rates = pace.map_or(Rates::default(), |pace| Rates {
+                    per_conversation: Some((pace.per_chat_per_second, pace.burst)),
+                    per_group: Some(Quota::new(pace.per_group_per_minute, Duration::from_secs(60))),
+                    per_account: Some(Quota::new(pace.per_bot_per_second, Duration::from_secs(1))),
+                });
+                (sender::sender(messenger, client, &limits, &breaker, observer, clock), rates)
+            }
+        };
+        Ok((Account { messenger, breaker, rates }, sender))
+    }
+}

@@ -1,0 +1,181 @@
+//! Another configuration in the place of the one that runs: built whole first, then swapped whole.
+//!
+//! A call and a delivery take the configuration that counts when they begin, and keep it to their end. Where channels
+//! lead elsewhere, the lanes concerned stand still while their pending deliveries move: what is on its way ends first,
+//! or it would be sent from both. Breakers, paces and pauses belong to the messenger and stay.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use secrecy::{ExposeSecret, SecretString};
+use tokio::sync::{mpsc, watch};
+use tracing::{info, warn};
+
+use super::StartError;
+use super::parts::{Account, Ground, Parts};
+use crate::admin::{Configuration, RefusedConfiguration};
+use crate::config::{Config, Loaded};
+use crate::finding::Finding;
+use crate::lane::{Pace, Runner, Works};
+use crate::lifecycle::Lifecycle;
+use crate::messenger::transport::Transport;
+use crate::outbox::Place;
+use crate::source::Intake;
+use crate::telemetry::ByEnd;
+use crate::template::Templates;
+
+pub struct Reloader {
+    transport: Transport,
+    works: Arc<Works>,
+    intake: Arc<Intake>,
+    keep: watch::Sender<Duration>,
+    lifecycle: Lifecycle,
+    new_runners: mpsc::UnboundedSender<Arc<Runner>>,
+    configuration: watch::Sender<Configuration>,
+    started_with: (Config, Option<SecretString>),
+    /// Held for a whole reload: one at a time.
+    running: tokio::sync::Mutex<Running>,
+}
+
+struct Running {
+    places: Vec<Place>,
+    runners: HashMap<Arc<str>, Arc<Runner>>,
+    random: fastrand::Rng,
+}
+
+/// What a bridge begins with.
+pub struct Start {
+    pub config: Config,
+    pub admin_token: Option<SecretString>,
+    pub places: Vec<Place>,
+    pub transport: Transport,
+    pub works: Arc<Works>,
+    pub intake: Arc<Intake>,
+    pub keep: Duration,
+    pub random: fastrand::Rng,
+    pub lifecycle: Lifecycle,
+}
+
+impl Reloader {
+    /// With it come the runners that are to run, and how long settled rows are kept.
+    pub fn new(start: Start) -> (Arc<Self>, mpsc::UnboundedReceiver<Arc<Runner>>, watch::Receiver<Duration>) {
+        let Start { config, admin_token, places, transport, works, intake, keep, random, lifecycle } = start;
+        let (new_runners, runners) = mpsc::unbounded_channel();
+        let (keep, kept) = watch::channel(keep);
+        let loaded_at = works.clock.now();
+        let configuration = Configuration { loaded_at, refused: None, waits_for_restart: Vec::new() };
+        let reloader = Self {
+            transport,
+            works,
+            intake,
+            keep,
+            lifecycle,
+            new_runners,
+            configuration: watch::Sender::new(configuration),
+            started_with: (config, admin_token),
+            running: Running { places, runners: HashMap::new(), random }.into(),
+        };
+        (Arc::new(reloader), runners, kept)
+    }
+
+    pub fn configuration(&self) -> watch::Receiver<Configuration> {
+        self.configuration.subscribe()
+    }
+
+    /// Swaps. Cancelled in the middle it may leave the channels led by the new configuration and the rest by the old;
+    /// only a stop does that.
+    ///
+    /// # Errors
+    /// What cannot be built, or a store that cannot be written. Nothing has changed then.
+    pub async fn reload(
+        &self,
+        loaded: Loaded,
+        templates: Templates,
+        env: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<(), StartError> {
+        let mut running = self.running.lock().await;
+        let Running { places, runners, random } = &mut *running;
+        let config = loaded.config.clone();
+        let breaker_of = |name: &str| runners.get(name).map(|runner| runner.breaker());
+        let ground = Ground {
+            transport: &self.transport,
+            metrics: &self.works.metrics,
+            clock: &self.works.clock,
+            env,
+            breaker_of: &breaker_of,
+        };
+        let parts = Parts::build(loaded, templates, &ground, random)?;
+        let moved: Vec<Arc<Runner>> =
+            led_elsewhere(places, &parts.places).iter().filter_map(|account| runners.get(*account).cloned()).collect();
+        let mut still = Vec::with_capacity(moved.len());
+        for runner in &moved {
+            still.push(runner.stand_still().await);
+        }
+        if *places != parts.places {
+            self.works.outbox.place(parts.places.clone()).await?;
+        }
+        self.works.plan.send_replace(Arc::new(parts.plan));
+        self.intake.rules.send_replace(Arc::new(parts.rules));
+        self.keep.send_replace(parts.keep);
+        drop(still);
+        *places = parts.places;
+        drop(running);
+        self.staff(parts.accounts).await;
+        self.swapped(&config, parts.admin_token.as_ref());
+        Ok(())
+    }
+
+    /// Gives each account somebody who serves its lanes, and those that have one their new pace.
+    pub(super) async fn staff(&self, accounts: HashMap<Arc<str>, Account>) {
+        let mut running = self.running.lock().await;
+        let Running { runners, random, .. } = &mut *running;
+        for (name, Account { messenger, breaker, rates }) in accounts {
+            if let Some(runner) = runners.get(&name) {
+                runner.start_over(rates);
+                continue;
+            }
+            let (works, lifecycle) = (self.works.clone(), self.lifecycle.clone());
+            let runner =
+                Arc::new(Runner::new(name.clone(), messenger, works, breaker, Pace::new(rates), random, lifecycle));
+            runners.insert(name, runner.clone());
+            let _ = self.new_runners.send(runner); // nobody takes it only while all is stopping
+        }
+    }
+
+    fn swapped(&self, config: &Config, admin_token: Option<&SecretString>) {
+        let (started_with, token) = &self.started_with;
+        let secret = |token: Option<&SecretString>| token.map(|token| token.expose_secret().to_owned());
+        let mut waits_for_restart = config.waits_for_restart(started_with);
+        if secret(admin_token) != secret(token.as_ref()) {
+            waits_for_restart.push("server.admin_token");
+        }
+        info!("the configuration was reloaded");
+        if !waits_for_restart.is_empty() {
+            warn!(keys = waits_for_restart.join(", "), "some changes count after a restart");
+        }
+        self.works.metrics.config_reloads.get_or_create(&ByEnd { end: "swapped" }).inc();
+        self.works.metrics.config_refused.set(0);
+        let loaded_at = self.works.clock.now();
+        self.configuration.send_replace(Configuration { loaded_at, refused: None, waits_for_restart });
+    }
+
+    /// Shows why the files as they are now change nothing.
+    pub fn refused(&self, findings: Vec<Finding>) {
+        for Finding { file, line, column, message, hint, .. } in &findings {
+            warn!(file, line, column, hint, "{message}");
+        }
+        warn!("the configuration was not reloaded; what ran before goes on");
+        self.works.metrics.config_reloads.get_or_create(&ByEnd { end: "refused" }).inc();
+        self.works.metrics.config_refused.set(1);
+        let refused = Some(RefusedConfiguration { at: self.works.clock.now(), findings });
+        self.configuration.send_modify(|configuration| configuration.refused = refused);
+    }
+}
+
+/// The accounts of channels that come, go, or lead elsewhere.
+fn led_elsewhere<'a>(before: &'a [Place], after: &'a [Place]) -> BTreeSet<&'a str> {
+    let gone = before.iter().filter(|place| !after.contains(place));
+    let come = after.iter().filter(|place| !before.contains(place));
+    gone.chain(come).map(|place| &*place.account).collect()
+}
