@@ -116,6 +116,26 @@ async fn a_channel_that_is_gone_keeps_what_is_pending_under_its_name() {
     assert_eq!(numbers(&world.slack.posted(SLACK)), [0, 1]);
 }
 
+/// A channel comes and goes while calls are taken: none hears that it is not known.
+#[tokio::test]
+async fn no_call_is_refused_while_a_channel_goes() {
+    let world = Setup::default().start().await;
+    let whole = std::fs::read_to_string(world.config_path()).unwrap();
+    let without = whole
+        .replace(&format!("  ops-slack: {{slack: {SLACK}}}\n"), "")
+        .replace("[ops-slack, ops-telegram]", "[ops-telegram]");
+    let reloads = async {
+        for turn in 0..20 {
+            let text = if turn % 2 == 0 { &without } else { &whole };
+            world.reload_with(|_| text.clone()).await.unwrap();
+        }
+    };
+    tokio::join!(world.burst(0..100), reloads);
+    world.until_figure(&world.ledger("pending"), 0.0, Duration::ZERO).await;
+    assert_eq!(numbers(&world.telegram.posted(TELEGRAM)), (0..100).collect::<Vec<_>>());
+    assert!(numbers(&world.slack.posted(SLACK)).is_sorted());
+}
+
 /// Calls come while channels lead here and there: each is delivered once, in order, and none is forgotten.
 #[tokio::test]
 async fn nothing_is_lost_or_doubled_between_two_configurations() {

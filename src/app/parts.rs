@@ -1,6 +1,7 @@
 //! Everything that one configuration makes, built whole before any of it counts.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -158,10 +159,9 @@ impl Accounts<'_> {
     fn all(&self, random: &mut fastrand::Rng) -> Result<HashMap<Arc<str>, (Account, Sender)>, StartError> {
         let mut accounts = HashMap::new();
         for channel in &self.config.channels {
-            let name = account_of(channel);
-            if !accounts.contains_key(&name) {
-                let account = self.account(&name, channel, random.u64(..))?;
-                accounts.insert(name, account);
+            if let Entry::Vacant(new) = accounts.entry(account_of(channel)) {
+                let account = self.account(new.key(), channel, random.u64(..))?;
+                new.insert(account);
             }
         }
         Ok(accounts)

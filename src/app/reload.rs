@@ -1,8 +1,9 @@
 //! Another configuration in the place of the one that runs: built whole first, then swapped whole.
 //!
-//! A call and a delivery take the configuration that counts when they begin, and keep it to their end. Where channels
-//! lead elsewhere, the lanes concerned stand still while their pending deliveries move: what is on its way ends first,
-//! or it would be sent from both. Breakers, paces and pauses belong to the messenger and stay.
+//! A delivery takes the configuration that counts when it begins, and keeps it to its end; a call is routed by the one
+//! that counts when it has been read. Where channels lead elsewhere, the lanes concerned stand still while their pending
+//! deliveries move: what is on its way ends first, or it would be sent from both. Breakers, paces and pauses belong to
+//! the messenger and stay.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -112,14 +113,24 @@ impl Reloader {
         for runner in &moved {
             still.push(runner.stand_still().await);
         }
+        // Until the new rules count, calls are still routed to channels that go.
+        let stays = |old: &&Place| parts.places.iter().any(|new| new.channel == old.channel);
+        let leaving: Vec<Place> = places.iter().filter(|old| !stays(old)).cloned().collect();
         if *places != parts.places {
-            self.works.outbox.place(parts.places.clone()).await?;
+            let all: Vec<Place> = parts.places.iter().chain(&leaving).cloned().collect();
+            self.works.outbox.place(all.clone()).await?;
+            *places = all;
         }
         self.works.plan.send_replace(Arc::new(parts.plan));
         self.intake.rules.send_replace(Arc::new(parts.rules));
         self.keep.send_replace(parts.keep);
+        if !leaving.is_empty() {
+            match self.works.outbox.place(parts.places.clone()).await {
+                Ok(()) => *places = parts.places,
+                Err(error) => warn!(%error, "channels that are gone still stand in their lanes; reload once more"),
+            }
+        }
         drop(still);
-        *places = parts.places;
         drop(running);
         self.staff(parts.accounts).await;
         self.swapped(&config, parts.admin_token.as_ref());

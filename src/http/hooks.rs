@@ -21,7 +21,7 @@ use super::answer::{last_word, ok, refusal};
 use crate::clock::Clock;
 use crate::lifecycle::Lifecycle;
 use crate::outbox::Outbox;
-use crate::source::{Answer, Call, Intake, Rules, Source};
+use crate::source::{Answer, Call, Intake, Source};
 use crate::telemetry::BySource;
 
 /// Longest body of a call.
@@ -126,7 +126,7 @@ impl Hooks {
         let Some(source) = rules.sources.get(name) else {
             return refusal(StatusCode::NOT_FOUND, "no such source");
         };
-        let response = self.take_from(&rules, source, url_secret, request).await;
+        let response = self.take_from(source, url_secret, request).await;
         let metrics = &self.intake.metrics;
         let by = BySource { source: source.name.to_string(), answer: response.status().as_u16() };
         metrics.calls.get_or_create(&by).inc();
@@ -134,7 +134,7 @@ impl Hooks {
         response
     }
 
-    async fn take_from(&self, rules: &Rules, source: &Source, url_secret: Option<&str>, request: Request) -> Response {
+    async fn take_from(&self, source: &Source, url_secret: Option<&str>, request: Request) -> Response {
         let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0);
         let (head, body) = request.into_parts();
         let in_url = match url_secret {
@@ -159,7 +159,7 @@ impl Hooks {
             room: Arc::new(room),
             received_at: self.clock.now(),
         };
-        match self.intake.take(rules, source, &call).await {
+        match self.intake.take(source, &call).await {
             Answer::Accepted { event, deliveries } => {
                 ok(StatusCode::ACCEPTED, json!({"event": event, "deliveries": deliveries}))
             }

@@ -40,7 +40,7 @@ pub enum Answer {
     NotStored,
 }
 
-/// What a configuration makes of calls. A call takes the one that counts when it comes, and keeps it.
+/// What a configuration makes of calls: who may call, and where it leads.
 pub struct Rules {
     pub sources: HashMap<String, Source>,
     pub router: Router,
@@ -59,7 +59,7 @@ pub struct Intake {
 
 impl Intake {
     /// Takes a call whose secret was right. Cancel safe: a caller that goes away loses the answer, not the event.
-    pub async fn take(&self, rules: &Rules, source: &Source, call: &Call<'_>) -> Answer {
+    pub async fn take(&self, source: &Source, call: &Call<'_>) -> Answer {
         let now = call.received_at.as_millisecond();
         match source.read(call) {
             Said::Unreadable { why } => {
@@ -72,7 +72,7 @@ impl Intake {
                 }
             }
             Said::Event { event, fingerprint, remember } => {
-                let (document, planned) = match self.plan(rules, &event, now) {
+                let (document, planned) = match self.plan(&event, now) {
                     Ok(plan) => plan,
                     Err(why) => return Answer::Unreadable { why },
                 };
@@ -108,9 +108,12 @@ impl Intake {
     }
 
     /// The event's document and where it leads.
-    fn plan(&self, rules: &Rules, event: &Event, now: Millis) -> Result<(String, Vec<Planned>), String> {
+    fn plan(&self, event: &Event, now: Millis) -> Result<(String, Vec<Planned>), String> {
         // Not `to_string()`: that goes through `fmt`, at twice the time.
         let document = serde_json::to_string(event).map_err(|error| error.to_string())?;
+        // Those that count now, not those by which the call was let in: its body may have taken its time, and a reload
+        // may have come between.
+        let rules = self.rules.borrow().clone();
         let routed = rules.router.route(&Document::new(&document, None));
         for failed in &routed.failed {
             self.metrics.condition_errors.get_or_create(&ByRoute { route: failed.route.to_string() }).inc();
