@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 use tokio::sync::watch;
 
+use super::SqliteOptions;
 use super::file::open;
 use super::lanes::Lanes;
-use super::SqliteOptions;
 use super::statements::{self, LaneRow, PendingInLane, Segment};
 use crate::outbox::{ChannelGauge, Gauges, Millis, OutboxError};
 
