@@ -177,6 +177,23 @@ async fn a_new_secret_mends_an_account_at_once() {
     assert_eq!(call.json(&numbered(2)).await.status, 202);
 }
 
+/// The token was changed while a call with the old one had no answer yet: what that call hears holds nobody.
+#[tokio::test]
+async fn what_the_old_secret_is_told_after_the_reload_holds_nobody() {
+    for code in ["invalid_auth", "channel_not_found"] {
+        let mut world = Setup::default().only_slack().start().await;
+        world.slack.fault(Fault::HangThen(Fault::error(code).into()).once());
+        world.burst(0..2).await;
+        world.slack.wait_for_calls(1).await;
+        world.secrets.insert("NEW_TOKEN", world.secrets["SLACK_TOKEN"].clone());
+        world.reload_with(|text| text.replace("{env: SLACK_TOKEN}", "{env: NEW_TOKEN}")).await.unwrap();
+        world.slack.release();
+        world.settled_as("delivered", 2).await;
+        assert_eq!(numbers(&world.slack.posted(SLACK)), [0, 1]);
+        assert_eq!(world.figure(r#"campanile_account_held{account="slack"}"#).await, 0.0);
+    }
+}
+
 #[tokio::test]
 async fn the_pace_goes_on_over_a_reload() {
     let world = Setup::paced().only_telegram().start().await;

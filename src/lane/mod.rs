@@ -126,9 +126,14 @@ impl Runner {
         self.turnstile.write().await
     }
 
-    /// A new plan counts: its pace, and whatever waits for a person may have been mended.
+    /// A new plan counts: its pace, and nothing waits for what the one before met.
     pub fn start_over(&self, rates: Rates) {
         self.pace.change(rates);
+        self.end_waits();
+    }
+
+    /// Whatever waits for a person may have been mended.
+    fn end_waits(&self) {
         self.account_in_trouble.over(&());
         *self.next_probe_at.lock().unwrap_or_else(PoisonError::into_inner) = 0;
         self.works.outbox.end_waits(&self.account);
@@ -222,17 +227,27 @@ impl Runner {
         }
     }
 
-    /// One turn of a lane; the lease goes back whatever happens in it.
+    /// One turn of a lane, by one plan; the lease goes back whatever happens in it.
     async fn serve(self: Arc<Self>, lease: Lease) {
+        let plan = self.works.plan.borrow().clone();
         let mut turn = Turn { runner: &self, lease: &lease, until: None };
-        turn.until = Some(self.turn(&lease).await);
+        turn.until = Some(self.turn(&lease, &plan).await);
+        drop(turn);
+        // What this turn met by the old plan came too late for the reload to end it. Looked at after the lease is back:
+        // a reload that comes later finds it.
+        if !self.counts(&plan) {
+            self.end_waits();
+        }
     }
 
-    /// Messages in order until the lane must wait, is empty, or has had its share.
-    async fn turn(&self, lease: &Lease) -> Until {
+    fn counts(&self, plan: &Arc<Plan>) -> bool {
+        Arc::ptr_eq(plan, &self.works.plan.borrow())
+    }
+
+    /// Messages in order until the lane must wait, is empty, has had its share, or another plan counts.
+    async fn turn(&self, lease: &Lease, plan: &Arc<Plan>) -> Until {
         let mut sent = 0;
         loop {
-            let plan = self.works.plan.borrow().clone();
             let heads = match self.works.outbox.heads(lease, HEADS).await {
                 Ok(heads) => heads,
                 Err(error) => {
@@ -248,11 +263,10 @@ impl Runner {
                     return Until::Now;
                 }
                 let _on_its_way = self.turnstile.read().await;
-                let is_current = Arc::ptr_eq(&plan, &self.works.plan.borrow());
-                if !is_current {
-                    break; // a reload came between: what was read here may belong to another lane now
+                if !self.counts(plan) {
+                    return Until::Now; // a reload came between: what was read here may belong to another lane now
                 }
-                match self.deliver(lease, due, &plan).await {
+                match self.deliver(lease, due, plan).await {
                     deliver::Then::Next => sent += 1,
                     deliver::Then::Release(until) => return until,
                 }
