@@ -16,7 +16,7 @@ const USUAL_DATE: &str = "%-d %B %Y";
 const LEAST_SECONDS: u64 = 100_000_000;
 
 /// Numbers above it are milliseconds, as seconds they would be the year 5138.
-const MOST_SECONDS: i64 = 100_000_000_000;
+const MOST_SECONDS: u64 = 100_000_000_000;
 
 /// Names in the genitive, as in «20 мая 2026».
 const MONTHS: [&str; 12] = [
@@ -91,7 +91,8 @@ impl Time {
             if number.unsigned_abs() < LEAST_SECONDS {
                 return None;
             }
-            let milliseconds = if number.abs() > MOST_SECONDS { number } else { number.checked_mul(1_000)? };
+            let far = number.unsigned_abs() > MOST_SECONDS;
+            let milliseconds = if far { number } else { number.checked_mul(1_000)? };
             return Timestamp::from_millisecond(milliseconds).ok().map(Self::Moment);
         }
         if text.len() < "2026-05-20".len() || !text.starts_with(|c: char| c.is_ascii_digit()) {
@@ -164,6 +165,7 @@ mod tests {
             ("2026", "2026", "2026"),
             ("2026-99-20", "2026-99-20", "2026-99-20"),
             ("9223372036854775807", "9223372036854775807", "9223372036854775807"),
+            ("-9223372036854775808", "-9223372036854775808", "-9223372036854775808"),
             ("", "", ""),
         ] {
             assert_eq!(in_moscow(text, USUAL), [en, ru]);
