@@ -89,6 +89,7 @@ fn a_template_says_what_it_names() {
             "{{body.n}} {{plural body.n \"vote\" \"votes\"}}, {{plural body.n \"голос\" \"голоса\" \"голосов\"}}, {{plural issue.key \"a\" \"b\"}}",
             "21 votes, голос, b",
         ),
+        ("{{plural \"nan\" \"1\" \"2\" \"5\"}} {{plural \"-inf\" \"1\" \"2\" \"5\"}}", "5 5"),
         (
             "{{json issue.tags}} {{json issue.status}} {{json body.none}}.",
             "[\"x\",\"y\"] {\"display\":\"Открыт\",\"key\":\"open\"} .",

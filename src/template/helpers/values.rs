@@ -103,7 +103,7 @@ value_helper!(Lower, |_this, param| param(0).render().to_lowercase().into());
 /// last form.
 struct Plural;
 value_helper!(Plural, |_this, param| {
-    let number = param(0).render().trim().parse::<f64>().ok();
+    let number = param(0).render().trim().parse::<f64>().ok().filter(|number| number.is_finite());
     let forms: Vec<&JsonValue> = [1, 2, 3].map(param).into_iter().filter(|form| !form.is_null()).collect();
     let form = number.map_or(forms.len().saturating_sub(1), |number| plural::form(number, forms.len()));
     forms.get(form).map(|form| JsonValue::clone(form)).unwrap_or_default()
