@@ -35,14 +35,21 @@ pub(super) fn flaws(source: &str) -> Vec<Flaw> {
     let mut at = 0;
     while let Some(start) = next_tag(source, at) {
         let Some(tag) = Tag::read(source, start) else {
-            flaws.push(
-                Flaw::new(start, "this `{{` is never closed").hint("write `\\{{` where the braces are meant as text"),
-            );
+            flaws.push(match source[start..].starts_with("{{!--") {
+                true => Flaw::new(start, "this comment is never closed").hint("close it with `--}}`, without `~`"),
+                false => Flaw::new(start, "this `{{` is never closed")
+                    .hint("write `\\{{` where the braces are meant as text"),
+            });
             break;
         };
         at = tag.end;
-        let inner = tag.inner.trim_start_matches('~').trim_start();
+        let inner = beginning(tag.inner);
         if inner.starts_with('!') {
+            let is_comment = tag.inner.starts_with('!');
+            flaws.extend((!is_comment).then(|| {
+                Flaw::new(start, "a comment begins with `{{!`")
+                    .hint("write `{{! … }}`, without `~` and spaces before `!`")
+            }));
             continue;
         }
         if depth(inner) > DEEPEST {
@@ -123,9 +130,14 @@ impl<'a> Tag<'a> {
         let from = start + 2;
         let rest = &source[from..];
         let close = if rest.starts_with("!--") { "--}}" } else { "}}" };
-        let length = if rest.starts_with('!') { rest.find(close)? } else { end_outside_quotes(rest)? };
+        let length = if beginning(rest).starts_with('!') { rest.find(close)? } else { end_outside_quotes(rest)? };
         Some(Self { inner: &rest[..length], end: from + length + close.len() })
     }
+}
+
+/// What stands in a tag before it says anything is left out.
+fn beginning(tag: &str) -> &str {
+    tag.trim_start_matches('~').trim_start()
 }
 
 fn end_outside_quotes(rest: &str) -> Option<usize> {
@@ -190,6 +202,8 @@ mod tests {
                 "21 `{{/if}}` stands where `{{#each}}` is open|0 `{{#if}}` is never closed",
             ),
             ("a {{b", "2 this `{{` is never closed"),
+            ("{{!-- a --~}}", "0 this comment is never closed"),
+            ("{{~! it's ~}} {{ ! b }}", "0 a comment begins with `{{!`|14 a comment begins with `{{!`"),
             ("{{/if}}", "0 `{{/if}}` closes nothing"),
             ("{{else}}", "0 `{{else}}` stands outside a block"),
             ("{{{a}}}", "0 a variable cannot be written without escaping"),
