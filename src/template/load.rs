@@ -6,14 +6,15 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use handlebars::TemplateErrorReason;
-use handlebars::template::Template;
+use handlebars::template::{Template, TemplateElement};
 
 use super::front::{self, Front};
 use super::own::Dialect;
 use super::partials::Partials;
 use super::scan::{Flaw, flaws};
-use super::{Checked, Kept, Shared, Templates, check, defaults, helpers, stand_in};
+use super::{Checked, Kept, Shared, Templates, check, default_name, defaults, helpers, stand_in};
 use crate::finding::Finding;
+use crate::message::is_blank;
 
 /// Largest template, in bytes.
 const LARGEST: u64 = 64 * 1024;
@@ -37,7 +38,12 @@ pub(super) fn load(folder: Option<&Path>) -> (Templates, Vec<Finding>) {
                 };
                 tell(&mut findings, found);
                 match dialect.messenger() {
-                    Some(messenger) => forms.insert((name, messenger), kept),
+                    Some(messenger) => {
+                        // In the files' order the common one comes before.
+                        let is_alone = !own.contains_key(&name) && default_name(&name).is_none();
+                        findings.extend(is_alone.then(|| alone(&path, &name)));
+                        forms.insert((name, messenger), kept)
+                    }
                     None => own.insert(name, kept),
                 };
             }
@@ -92,6 +98,12 @@ pub(super) fn files(folder: &Path, findings: &mut Vec<Finding>) -> Vec<PathBuf> 
     files
 }
 
+fn alone(path: &Path, name: &str) -> Finding {
+    let message = format!("there is no `{name}.md.hbs` for when this file is not used");
+    Finding::warning(path.display().to_string(), 0, 0, message)
+        .hint("to the other messenger, and where a message is too long or refused, the fallback text goes out")
+}
+
 enum Kind {
     Template(String, Dialect),
     Misnamed,
@@ -99,10 +111,7 @@ enum Kind {
 
 fn kind(path: &Path) -> Option<Kind> {
     let name = path.file_name()?.to_str()?;
-    if path.is_dir() {
-        return None;
-    }
-    if name.starts_with('.') {
+    if path.is_dir() || name.starts_with('.') {
         return None;
     }
     let template = Dialect::ENDS.into_iter().find_map(|(end, dialect)| Some((name.strip_suffix(end)?, dialect)));
@@ -173,6 +182,10 @@ fn checked(source: &Source, dialect: Dialect, shared: &Shared) -> Result<Checked
     let text = &source.text[start..];
     let template = compile(text, None).and_then(|template| {
         needs.add(check::check(text, &template, partials)?);
+        if says_nothing(&template) {
+            let hint = "write what it says, as in `{{issue.key}} {{issue.summary}}`, or remove the file";
+            return Err(vec![Flaw::new(0, "this template says nothing").hint(hint)]);
+        }
         Ok(template)
     });
     let moved = |flaw: Flaw| if flaw.partial.is_none() { Flaw { at: flaw.at + start, ..flaw } } else { flaw };
@@ -192,6 +205,15 @@ fn checked(source: &Source, dialect: Dialect, shared: &Shared) -> Result<Checked
         }
         _ => Err(flaws),
     }
+}
+
+/// Of whatever event: it has neither a text nor a tag.
+fn says_nothing(template: &Template) -> bool {
+    template.elements.iter().all(|element| match element {
+        TemplateElement::RawString(text) => is_blank(text),
+        TemplateElement::Comment(_) => true,
+        _ => false,
+    })
 }
 
 /// `name`: a partial's, by which errors in it are told.

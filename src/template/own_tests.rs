@@ -45,6 +45,19 @@ fn an_own_file_is_tried_with_events_that_have_all_and_nothing() {
 }
 
 #[test]
+fn a_template_that_never_says_anything_is_a_finding() {
+    let nothing = "this template says nothing";
+    for (source, place) in
+        [("", "1:1"), ("\n \n", "1:1"), ("---\nsilent: true\n---\n", "4:1"), ("{{! later }}\n", "1:1")]
+    {
+        for dialect in [Dialect::Markdown, Dialect::Html, Dialect::Json] {
+            assert_eq!(own(source, dialect), [format!("{place} {nothing}")], "{source:?} {dialect:?}");
+        }
+    }
+    assert_eq!(own("{{issue.resolution.key}}", Dialect::Markdown), [""; 0], "it says something of other events");
+}
+
+#[test]
 fn every_helpers_example_is_accepted() {
     for example in helpers::examples() {
         assert_eq!(load(example).1, Vec::<String>::new(), "{example}");

@@ -240,9 +240,10 @@ fn what_a_template_gets_wrong_is_found_with_its_place() {
 }
 
 #[test]
-fn files_that_no_version_reads_yet_are_named() {
+fn what_is_wrong_with_a_folder_is_told_by_file() {
     let folder = tempfile::tempdir().unwrap();
-    for name in ["a.slack.json.hbs", "b.telegram.html.hbs", "c.hbs", "d.md", ".e.md.hbs"] {
+    let own = ["a.slack.json.hbs", "b.telegram.html.hbs", "fits.telegram.html.hbs", "issue.telegram.html.hbs"];
+    for name in own.into_iter().chain(["c.hbs", "d.md", ".e.md.hbs"]) {
         std::fs::write(folder.path().join(name), "x").unwrap();
     }
     std::fs::create_dir(folder.path().join("partials")).unwrap();
@@ -264,6 +265,8 @@ fn files_that_no_version_reads_yet_are_named() {
             ("it.hbs", "there is no helper `nohelper`"),
             ("it.hbs", "a partial that comes to itself never ends: `it` → `it`"),
             ("a.slack.json.hbs", "this is no JSON: expected value"),
+            ("a.slack.json.hbs", "there is no `a.md.hbs` for when this file is not used"),
+            ("b.telegram.html.hbs", "there is no `b.md.hbs` for when this file is not used"),
             ("big.md.hbs", "a template has at most 64 KiB"),
             ("bytes.md.hbs", "the file is not UTF-8"),
             ("c.hbs", "this file is not read"),
