@@ -83,7 +83,11 @@ impl Walk {
                 }
                 for (name, value) in members {
                     let at = format!("{at}.{name}");
-                    let key = if name == "text" && matches!(kind, "header" | "button") { kind } else { name };
+                    let key = match name.as_str() {
+                        "text" if matches!(kind, "header" | "button") => kind,
+                        "text" if key == "options" => "option",
+                        name => name,
+                    };
                     match value.as_str() {
                         Some(url) if name == "url" || name.ends_with("_url") => length_of(url, LONGEST_URL, &at)?,
                         Some(text) if name == "alt_text" => length_of(text, 2_000, &at)?,
@@ -132,7 +136,8 @@ mod tests {
         let plain = |length: usize| json!({"type": "plain_text", "text": "a".repeat(length)});
         let some = |count: usize, one: Value| vec![one; count];
         let button = |length: usize| json!({"type": "button", "text": plain(length), "url": "https://a.b"});
-        let limits: [(usize, &dyn Fn(usize) -> Value); 8] = [
+        let option = |length: usize| json!({"text": plain(length), "value": "v"});
+        let limits: [(usize, &dyn Fn(usize) -> Value); 9] = [
             (3_000, &|n| json!({"type": "section", "text": text(n)})),
             (2_000, &|n| json!({"type": "section", "fields": [text(n)]})),
             (10, &|n| json!({"type": "section", "fields": some(n, text(1))})),
@@ -140,6 +145,7 @@ mod tests {
             (10, &|n| json!({"type": "context", "elements": some(n, plain(1))})),
             (25, &|n| json!({"type": "actions", "elements": some(n, button(1))})),
             (75, &|n| json!({"type": "actions", "elements": [button(n)]})),
+            (75, &|n| json!({"type": "actions", "elements": [{"type": "overflow", "options": some(2, option(n))}]})),
             (3_000, &|n| json!({"type": "image", "alt_text": "a", "image_url": "a".repeat(n)})),
         ];
         for (most, block) in limits {
