@@ -1,6 +1,7 @@
 //! The commands beside `serve` and `check`, as a person or a script runs them: the real binary, its output, its end.
 
 mod copies;
+mod findings;
 mod previews;
 mod store;
 

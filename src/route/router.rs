@@ -239,7 +239,9 @@ fn compile(condition: &Condition, wanted: &mut Wanted) -> Result<Program, Vec<Mi
         Ok(Err(errors)) => {
             let (at, message) =
                 errors.errors.first().map_or((0, "it is no CEL"), |e| (offset(text, e.pos), e.msg.as_str()));
-            return refuse(at, format!("the condition cannot be read: {}", first_line(message)), None);
+            let assigned = message.contains("token recognition error at: '= ");
+            let hint = assigned.then_some("equality is written `==`");
+            return refuse(at, format!("the condition cannot be read: {}", first_line(message)), hint);
         }
         Err(_) => return refuse(0, "the condition cannot be read".to_owned(), None),
     };

@@ -172,7 +172,7 @@ fn mistakes_are_found_at_load_with_their_column() {
         ("timestamp(event.at) > event.at", "timestamp", "no function `timestamp`", "functions are"),
         ("issue.key.matches(\"(\")", "matches", "no regular expression: unclosed group", ""),
         ("Foo{a: 1} == 1", "Foo", "no type `Foo`", ""),
-        ("issue.key = \"A\"", "= \"A\"", "cannot be read", ""),
+        ("issue.key = \"A\"", "= \"A\"", "cannot be read", "equality is written `==`"),
         ("issue.key == \"Ключ\" && && true", "&& true", "cannot be read", ""),
         ("[1].all(a, [1].all(b, [1].all(c, true)))", "(c, true)", "more than two iterations", ""),
     ] {
