@@ -213,6 +213,17 @@ async fn ctrl_c_ends_it_and_leaves_nothing() {
 }
 
 #[tokio::test]
+async fn a_folder_that_somebody_removed_already_is_no_mistake() {
+    let demo = Demo::start();
+    let mut ear = demo.listen().await;
+    ear.until("figures", |figures| figures["slack"]["delivered"] == 4).await;
+    for folder in std::fs::read_dir(demo.folder.path()).unwrap() {
+        std::fs::remove_dir_all(folder.unwrap().path()).unwrap();
+    }
+    assert_eq!(demo.interrupt().await.0.code(), Some(0));
+}
+
+#[tokio::test]
 async fn another_host_is_refused() {
     let demo = Demo::start();
     for path in ["/", "/events", "/config.yaml"] {

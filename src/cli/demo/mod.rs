@@ -114,7 +114,14 @@ async fn run() -> Result<End, Hindrance> {
     let asked = app.run(stop).await;
     tasks.shutdown().await;
     let place = folder.path().display().to_string();
-    folder.close().map_err(disk(&format!("{place} could not be removed")))?;
+    match folder.close() {
+        // Gone is what it should be: whoever cleans up temporary files was first.
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            let what = format!("{place} could not be removed: {error}");
+            return Err(Hindrance { what, hint: "remove it; nothing else is left of the demo" });
+        }
+        _ => {}
+    }
     Ok(if asked { End::Done } else { End::Refused })
 }
 
