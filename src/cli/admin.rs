@@ -1,5 +1,6 @@
 //! The admin API of the bridge that runs on a configuration, as a client.
 
+use std::error::Error;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::client::legacy::{Client, Error};
+use hyper_util::client::legacy::{self, Client};
 use hyper_util::rt::TokioExecutor;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
@@ -70,9 +71,15 @@ impl Admin {
         };
         match answer {
             Ok((status, answer)) => self.understood(status, &answer).map(Some),
-            Err(error) if error.downcast_ref().is_some_and(Error::is_connect) => Ok(None),
-            Err(error) => Err(Refusal::new(format!("{} (server.admin) gives no answer: {error}", self.address))
-                .hint(format!("is it a campanile that listens there? {OR_THE_FILE}"))),
+            Err(error) if error.downcast_ref().is_some_and(legacy::Error::is_connect) => Ok(None),
+            Err(error) => {
+                let mut cause: &dyn Error = &*error;
+                while let Some(deeper) = cause.source() {
+                    cause = deeper;
+                }
+                Err(Refusal::new(format!("{} (server.admin) gives no answer: {cause}", self.address))
+                    .hint(format!("is it a campanile that listens there? {OR_THE_FILE}")))
+            }
         }
     }
 

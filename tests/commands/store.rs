@@ -1,5 +1,6 @@
 //! `events` and `deliveries`: from the running server, and from the file when none runs.
 
+use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
@@ -191,7 +192,6 @@ async fn what_hinders_is_named_with_the_way_out() {
     world.configure(|text| text.replace(&old, &address));
     std::thread::spawn(move || {
         for stream in other.incoming() {
-            use std::io::{Read, Write};
             let mut stream = stream.unwrap();
             let _ = stream.read(&mut [0; 4_096]);
             let _ =
@@ -205,6 +205,17 @@ async fn what_hinders_is_named_with_the_way_out() {
     );
     assert!(refused.contains("hint: ") && refused.contains("--offline"), "{refused}");
     assert!(world.run(&["events", "list", "--offline"]).await.done().contains("TEST-3"));
+
+    let mail = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mail_address = mail.local_addr().unwrap().to_string();
+    world.configure(|text| text.replace(&address, &mail_address));
+    std::thread::spawn(move || {
+        let mut stream = mail.accept().unwrap().0;
+        let _ = stream.read(&mut [0; 4_096]);
+        let _ = stream.write_all(b"220 mail\r\n\r\n");
+    });
+    let refused = world.run(&["events", "list"]).await.refused();
+    assert!(refused.contains(&format!("{mail_address} (server.admin) gives no answer: invalid HTTP ")), "{refused}");
 
     for beside in ["-wal", "-shm"] {
         let _ = std::fs::remove_file(world.folder.path().join(format!("data/campanile.db{beside}")));
