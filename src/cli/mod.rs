@@ -95,7 +95,7 @@ Examples:
   campanile render critical --event call.json
   campanile render critical --event call.json --channel oncall-telegram --json | jq '.telegram[0].text'")]
     Render {
-        /// A file of the templates' folder without `.md.hbs`, or one from the binary
+        /// A file of the templates' folder without `.md.hbs` and its like, or one from the binary
         template: String,
         #[command(flatten)]
         event: EventFile,
@@ -145,8 +145,8 @@ Examples:
 
 /// How the listing commands and their answers read.
 const LISTING_HELP: &str = "\
-The server that runs on this configuration is asked (`server.admin`, `server.admin_token`). When none runs, the store's
-file is read; a replay then takes the store's lock, as `serve` does.";
+The server that runs on this configuration is asked (`server.admin`, `server.admin_token`). When none runs, \
+the store's file is read; a replay then takes the store's lock, as `serve` does.";
 
 #[derive(Debug, Args)]
 struct Configured {

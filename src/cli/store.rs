@@ -67,12 +67,14 @@ pub enum Events {
     },
     /// An event as it was read, with its deliveries
     Show {
+        /// As `events list` shows it
         id: i64,
         #[command(flatten)]
         asking: Asking,
     },
     /// Make the dead letters of an event due again
     Replay {
+        /// Of the event, as `events list` shows it
         id: i64,
         #[command(flatten)]
         asking: Asking,
@@ -97,20 +99,28 @@ pub enum Deliveries {
     },
     /// A delivery with its message, receipts and failed attempts
     Show {
+        /// As `deliveries list` shows it
         id: i64,
         #[command(flatten)]
         asking: Asking,
     },
     /// Make a dead letter due again, or all of a channel
     Replay {
-        #[arg(required_unless_present = "channel", conflicts_with = "channel")]
-        id: Option<i64>,
-        /// All dead letters of this channel, in their old order
-        #[arg(long, value_name = "NAME")]
-        channel: Option<String>,
+        #[command(flatten)]
+        dead: Dead,
         #[command(flatten)]
         asking: Asking,
     },
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub struct Dead {
+    /// This one, by the id that `deliveries list` shows
+    id: Option<i64>,
+    /// All of this channel, in their old order
+    #[arg(long, value_name = "NAME")]
+    channel: Option<String>,
 }
 
 fn state_parser() -> impl TypedValueParser<Value = State> {
@@ -148,7 +158,7 @@ pub async fn deliveries(command: Deliveries, out: &mut dyn Write) -> Result<End,
             page.asking.show(&Ask::Deliveries(filter), rows::deliveries, out).await
         }
         Deliveries::Show { id, asking } => asking.show(&Ask::Delivery(DeliveryId(id)), rows::delivery, out).await,
-        Deliveries::Replay { id, channel, asking } => {
+        Deliveries::Replay { dead: Dead { id, channel }, asking } => {
             let desk = Desk::new(&asking)?;
             let which = match (id, channel) {
                 (Some(id), _) => Replay::One(DeliveryId(id)),

@@ -251,3 +251,15 @@ async fn the_admin_token_must_be_the_servers() {
     let none = world.run(&["events", "list"]).await.refused();
     assert!(none.contains("wants an admin token") && none.contains("--config"), "{none}");
 }
+
+#[tokio::test]
+async fn what_to_replay_must_be_said() {
+    let folder = tempfile::tempdir().unwrap();
+    for (arguments, told) in [
+        (&["deliveries", "replay"][..], "Usage: campanile deliveries replay <ID|--channel <NAME>>"),
+        (&["deliveries", "replay", "1", "--channel", "ops"], "cannot be used with"),
+    ] {
+        let ran = super::run_in(folder.path(), arguments, "").await;
+        assert!(ran.code == Some(2) && ran.err.contains(told), "{}", ran.err);
+    }
+}
