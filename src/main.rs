@@ -13,11 +13,5 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     #[cfg(feature = "failpoints")]
     let _fail_points = fail::FailScenario::setup();
-    match Cli::parse().run() {
-        Ok(end) => end.into(),
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    Cli::parse().run().into()
 }

@@ -61,6 +61,33 @@ async fn run_in(folder: &Path, arguments: &[&str], input: &str) -> Ran {
     Ran::of(end.await.unwrap())
 }
 
+#[test]
+fn output_that_cannot_be_written_is_no_panic() {
+    let run = |arguments: &[&str], out: Stdio, err: Stdio| {
+        let mut child = Command::new(BINARY).args(arguments).env_clear().stdout(out).stderr(err).spawn().unwrap();
+        drop(child.stdout.take()); // a reader that has seen enough
+        child.wait().unwrap().code()
+    };
+    let full = || Stdio::from(std::fs::File::options().write(true).open("/dev/full").unwrap());
+    assert_eq!(run(&["check", "--config", "/nonexistent"], Stdio::null(), full()), Some(1));
+    assert_eq!(run(&["explain", "--event", "/nonexistent"], Stdio::null(), full()), Some(1));
+    assert_eq!(run(&["schema"], full(), full()), Some(1));
+    assert_eq!(run(&["schema"], Stdio::piped(), Stdio::null()), Some(0));
+}
+
+#[tokio::test]
+async fn help_breaks_its_lines_by_itself_and_explains_each_argument() {
+    let folder = tempfile::tempdir().unwrap();
+    for command in ["events", "deliveries"] {
+        let help = run_in(folder.path(), &[command, "--help"], "").await.done();
+        assert!(help.contains("none runs, the store's file is read;"), "{help}");
+        for one in ["show", "replay"] {
+            let help = run_in(folder.path(), &[command, one, "--help"], "").await.done();
+            assert!(help.contains("`events list` shows") || help.contains("`deliveries list` shows"), "{help}");
+        }
+    }
+}
+
 impl World {
     async fn run(&self, arguments: &[&str]) -> Ran {
         run_in(self.folder.path(), arguments, "").await

@@ -217,21 +217,24 @@ impl From<serde_json::Error> for Stop {
 impl Cli {
     /// Runs the command that was asked for.
     ///
-    /// # Errors
-    /// Only when standard output cannot be written. A reader that has seen enough is no error.
-    pub fn run(self) -> std::io::Result<End> {
+    /// What is wrong is told on standard error, also that the output cannot be written. A reader that has seen enough is
+    /// no error.
+    pub fn run(self) -> End {
         match self.command.run(&mut std::io::stdout()) {
-            Ok(end) => Ok(end),
+            Ok(end) => end,
             Err(Stop::Refused(Refusal { what, hint })) => {
                 complain(&what, hint.as_deref());
-                Ok(End::Refused)
+                End::Refused
             }
             Err(Stop::Findings(findings, config)) => {
                 complain_findings(&findings, &config);
-                Ok(End::Refused)
+                End::Refused
             }
-            Err(Stop::Output(error)) if error.kind() == ErrorKind::BrokenPipe => Ok(End::Done),
-            Err(Stop::Output(error)) => Err(error),
+            Err(Stop::Output(error)) if error.kind() == ErrorKind::BrokenPipe => End::Done,
+            Err(Stop::Output(error)) => {
+                complain(&error.to_string(), None);
+                End::Refused
+            }
         }
     }
 }
@@ -299,13 +302,18 @@ fn template_findings(config: &Config) -> Vec<Finding> {
 
 /// A sentence on standard error, with the way out where there is one.
 fn complain(what: &str, hint: Option<&str>) {
-    eprintln!("error: {what}");
+    tell(&format!("error: {what}\n"));
     if let Some(hint) = hint {
-        eprintln!("hint: {hint}");
+        tell(&format!("hint: {hint}\n"));
     }
 }
 
 fn complain_findings(findings: &[Finding], config: &Path) {
-    eprint!("{}", check::text(findings, std::io::stderr().is_terminal()));
-    eprintln!("hint: `campanile check --config {}` says this without starting anything", config.display());
+    tell(&check::text(findings, std::io::stderr().is_terminal()));
+    tell(&format!("hint: `campanile check --config {}` says this without starting anything\n", config.display()));
+}
+
+/// To standard error. `eprint!` panics where nobody can be told, on a full disk or a closed pipe: the end says it too.
+fn tell(text: &str) {
+    let _ = std::io::stderr().write_all(text.as_bytes());
 }

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::event::EventFile;
 use super::preview::{Place, Preview};
-use super::{End, Refusal, Stop, check, complain, configured, indented, json_line, templates};
+use super::{End, Refusal, Stop, check, complain, configured, indented, json_line, tell, templates};
 use crate::app::composer;
 use crate::delivery::Messenger;
 use crate::finding::suggest;
@@ -56,10 +56,10 @@ pub fn render(
     match &why {
         Failure::Fallback(RenderError::Broken(first)) => {
             let of_file: Vec<_> = findings.into_iter().filter(|finding| finding.file == first.file).collect();
-            eprint!("{}", check::text(&of_file, std::io::stderr().is_terminal()));
+            tell(&check::text(&of_file, std::io::stderr().is_terminal()));
         }
         other => complain(&other.to_string(), None),
     }
-    eprintln!("hint: until it is mended, such messages go out as you see them here");
+    tell("hint: until it is mended, such messages go out as you see them here\n");
     Ok(End::Refused)
 }
