@@ -63,15 +63,51 @@ impl Preview {
         Ok(Self { channel: place.name.to_owned(), messenger, bodies: bodies.collect::<Result<_, _>>()?, failure })
     }
 
-    /// The words of all parts. Slack's stand escaped in their body.
+    /// The words of all parts, and where their buttons lead.
     pub fn text(&self) -> String {
-        let texts: Vec<_> = self.bodies.iter().filter_map(|body| body["text"].as_str()).collect();
-        let text = texts.join("\n\n");
-        match self.messenger {
-            Messenger::Slack => text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&"),
-            Messenger::Telegram => text,
-        }
+        let words = match self.messenger {
+            Messenger::Slack => slack_words,
+            Messenger::Telegram => telegram_words,
+        };
+        self.bodies.iter().map(words).collect::<Vec<_>>().join("\n\n")
     }
+}
+
+/// Of an admin's own blocks, what they show: the body's text is a notification's then. Slack's texts are escaped.
+fn slack_words(body: &Value) -> String {
+    let blocks = body["blocks"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let mut lines = Vec::new();
+    match blocks.iter().all(|block| block["type"] == "rich_text") {
+        true => lines.extend(body["text"].as_str()),
+        false => blocks.iter().for_each(|block| collect(block, &mut lines)),
+    }
+    lines.join("\n").replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
+}
+
+/// What is read in a block, and where it leads.
+fn collect<'v>(value: &'v Value, lines: &mut Vec<&'v str>) {
+    match value {
+        Value::Array(items) => items.iter().for_each(|item| collect(item, lines)),
+        Value::Object(members) => {
+            for (name, member) in members {
+                match member.as_str() {
+                    Some(text) if matches!(name.as_str(), "text" | "alt_text" | "url" | "image_url") => {
+                        lines.push(text)
+                    }
+                    _ => collect(member, lines),
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+fn telegram_words(body: &Value) -> String {
+    let rows = body["reply_markup"]["inline_keyboard"].as_array().into_iter().flatten();
+    let buttons = rows.flat_map(|row| row.as_array().into_iter().flatten());
+    let member = |of: &Value, name: &str| of[name].as_str().unwrap_or_default().to_owned();
+    let buttons = buttons.map(|button| format!("\n[{}] {}", member(button, "text"), member(button, "url")));
+    member(body, "text") + &buttons.collect::<String>()
 }
 
 fn body(conversation: &Conversation, content: Content, part: u32) -> serde_json::Result<Value> {

@@ -117,6 +117,29 @@ async fn render_shows_people_both_messengers() {
 }
 
 #[tokio::test]
+async fn people_see_buttons_and_what_own_blocks_show() {
+    let blocks = r#"{"blocks": [
+      {"type": "section", "text": {"type": "mrkdwn", "text": "*{{issue.summary}}*"}},
+      {"type": "actions", "elements": [
+        {"type": "button", "text": {"type": "plain_text", "text": "Open"}, "url": "{{issue.url}}"}]}
+    ], "text": "in the notification"}"#;
+    let front = "---\nbuttons: [{text: Open, url: '{{issue.url}}'}]\n---\n{{issue.key}}";
+    let templates = vec![("t.md.hbs", front), ("t.slack.json.hbs", blocks)];
+    let world = Setup { templates, ..Setup::default() }.start().await;
+    world.file("call.json", &critical().to_string());
+    insta::assert_snapshot!(world.run(&["render", "t", "--event", "call.json"]).await.done(), @r#"
+    slack, channel ops-slack:
+        *It "burns" <!channel> *bold* [2J & more*
+        Open
+        https://tracker.yandex.ru/TEST-1
+
+    telegram, channel ops-telegram:
+        TEST-1
+        [Open] https://tracker.yandex.ru/TEST-1
+    "#);
+}
+
+#[tokio::test]
 async fn render_takes_the_channel_that_is_named() {
     let setup = Setup::default().routes("  - {channels: [hook]}\n");
     let channels = "  ops: {slack: C0123456789}\n  hook: {slack_webhook: {env: NOT_SET}}\n  forum: {telegram: -100123, topic: 7}\n  chat: {telegram: 5}\n";
