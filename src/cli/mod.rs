@@ -126,6 +126,9 @@ Examples:
         file: PathBuf,
         #[command(flatten)]
         configured: Configured,
+        /// Print {file, bytes} instead of text
+        #[arg(long)]
+        json: bool,
     },
     /// Print the JSON Schema of config.yaml, for editors and checks
     #[command(after_help = "\
@@ -257,7 +260,7 @@ impl Command {
             Self::Render { template, event, channel, configured, json } => {
                 render::render(&configured.config, &template, &event, channel.as_deref(), json, out)
             }
-            Self::Backup { file, configured } => backup::backup(&configured.config, &file, out),
+            Self::Backup { file, configured, json } => backup::backup(&configured.config, &file, json, out),
             Self::Schema => {
                 write!(out, "{}", config::SCHEMA)?;
                 Ok(End::Done)

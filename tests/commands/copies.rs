@@ -3,6 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 
 use rusqlite::Connection;
+use serde_json::json;
 
 use crate::harness::{Setup, World, numbered};
 
@@ -34,7 +35,9 @@ async fn a_backup_of_a_stopped_store_can_be_served() {
     world.burst(0..3).await;
     world.settled_as("delivered", 3).await;
     world.stop_app().await;
-    world.run(&["backup", "copy.db"]).await.done();
+    let told = world.run(&["backup", "copy.db", "--json"]).await.json();
+    let bytes = std::fs::metadata(world.folder.path().join("copy.db")).unwrap().len();
+    assert_eq!(told, json!({"file": "copy.db", "bytes": bytes}));
     std::fs::remove_dir_all(world.folder.path().join("data")).unwrap();
     std::fs::create_dir(world.folder.path().join("data")).unwrap();
     std::fs::rename(world.folder.path().join("copy.db"), world.folder.path().join("data/campanile.db")).unwrap();
