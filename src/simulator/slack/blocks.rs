@@ -179,3 +179,6 @@ impl Walk {
         }
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests;
