@@ -98,8 +98,8 @@ pub enum RenderError {
 }
 
 impl Templates {
-    /// Reads `<name>.md.hbs`, `<name>.slack.json.hbs`, `<name>.telegram.html.hbs` and `partials/` from the folder and takes from the binary what it lacks. A template with an error among the
-    /// findings is kept as broken.
+    /// Reads `<name>.md.hbs`, `<name>.slack.json.hbs`, `<name>.telegram.html.hbs` and `partials/` from the folder and
+    /// takes from the binary what it lacks. A template with an error among the findings is kept as broken.
     pub fn load(folder: Option<&Path>) -> (Self, Vec<Finding>) {
         load::load(folder)
     }
@@ -120,8 +120,8 @@ impl Templates {
     }
 
     /// What the template says about the event's document in this channel; with the messenger's own form, where the admin
-    /// wrote one for it and it can be used. Memory and time are bounded: output ends at
-    /// 262,144 characters, loops end after 10,000 rounds in all.
+    /// wrote one for it and it can be used. Memory and time are bounded: output ends at 262,144 characters, loops end
+    /// after 10,000 rounds in all.
     pub fn render(
         &self,
         name: &str,

@@ -103,7 +103,7 @@ impl HelperDef for Json {
     }
 }
 
-/// The value with all its texts as stand-ins, absent ones empty.
+/// The value with all its texts as stand-ins. What is absent stays `null`, which no text of a block may be.
 fn escaped(value: &JsonValue) -> JsonValue {
     match value {
         JsonValue::String(text) => stand_in::escape(text).into(),
