@@ -147,7 +147,11 @@ impl Templates {
                 let message = common.unwrap_or_else(|_| fallback(document, locale.language));
                 Ok(Message { own: Some(own), ..message })
             }
-            Err(error) => common.map(|message| Message { unfit: Some(error.to_string()), ..message }),
+            Err(error) => match common {
+                Ok(message) => Ok(Message { unfit: Some(error.to_string()), ..message }),
+                Err(RenderError::Missing { .. }) => Err(error), // the own file is all that there is
+                Err(of_common) => Err(of_common),
+            },
         }
     }
 }

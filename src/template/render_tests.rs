@@ -287,6 +287,16 @@ fn an_admins_template_wins_over_the_binarys() {
 }
 
 #[test]
+fn an_own_file_that_stands_alone_tells_its_own_mistake() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("alone.telegram.html.hbs"), "a\n<br>").unwrap();
+    let (templates, _) = Templates::load(Some(folder.path()));
+    let said = |to| templates.render("alone", &(&document()).into(), "ops", to, &locale(Language::En)).unwrap_err();
+    assert!(said(Messenger::Telegram).to_string().ends_with("alone.telegram.html.hbs:2:1: Telegram knows no `<br>`"));
+    assert_eq!(said(Messenger::Slack), RenderError::Missing { name: "alone".into() });
+}
+
+#[test]
 fn errors_name_file_and_line() {
     let (templates, findings) = load("\n{{body.list.name}}");
     assert!(findings.is_empty(), "only the call itself can tell");
