@@ -2,6 +2,7 @@
 
 mod copies;
 mod findings;
+mod health;
 mod previews;
 mod store;
 

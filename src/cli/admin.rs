@@ -1,51 +1,40 @@
 //! The admin API of the bridge that runs on a configuration, as a client.
 
-use std::error::Error;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{Method, Request, StatusCode};
-use http_body_util::{BodyExt, Full, Limited};
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::client::legacy::{self, Client};
-use hyper_util::rt::TokioExecutor;
+use http_body_util::Full;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
 use super::Refusal;
-use crate::clock::Clock;
+use super::running::Running;
 use crate::config::{Config, SecretError};
-use crate::delivery::BoxError;
 
 /// From the call to the end of its answer.
 const WITHIN: Duration = Duration::from_secs(10);
-/// Longest answer: a page of rows has a few megabytes at most.
-const LONGEST: usize = 64 << 20;
 /// The way out where the server cannot be asked.
 const OR_THE_FILE: &str = "`--offline` reads the store's file instead";
 
 pub struct Admin {
-    address: SocketAddr,
+    bridge: Running,
     token: Option<Result<SecretString, SecretError>>,
-    client: Client<HttpConnector, Full<Bytes>>,
-    clock: Clock,
 }
 
 impl Admin {
     pub fn new(config: &Config, env: &dyn Fn(&str) -> Option<String>) -> Self {
         let token = config.server.admin_token.as_ref();
         Self {
-            address: reachable(config.server.admin),
+            bridge: Running::at(config.server.admin, WITHIN),
             token: token.map(|token| token.value.resolve(&config.folder, env)),
-            client: Client::builder(TokioExecutor::new()).build_http(),
-            clock: Clock::machine(),
         }
     }
 
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.bridge.address()
     }
 
     /// The answer's JSON. `None`: nobody listens at the address.
@@ -55,7 +44,7 @@ impl Admin {
     pub async fn call(&self, method: Method, path: &str, body: Option<Value>) -> Result<Option<Value>, Refusal> {
         let mut request = Request::builder()
             .method(method)
-            .uri(format!("http://{}/api/v1{path}", self.address))
+            .uri(format!("http://{}/api/v1{path}", self.address()))
             .header(CONTENT_TYPE, "application/json");
         if let Some(Ok(token)) = &self.token {
             request = request.header(AUTHORIZATION, format!("Bearer {}", token.expose_secret()));
@@ -65,27 +54,12 @@ impl Admin {
             Refusal::new("`server.admin_token` holds a character that no header can carry")
                 .hint("take letters and digits")
         })?;
-        let answer = tokio::select! {
-            answer = self.answer(request) => answer,
-            () = self.clock.sleep(WITHIN) => Err("it took longer than 10 s".into()),
-        };
-        match answer {
-            Ok((status, answer)) => self.understood(status, &answer).map(Some),
-            Err(error) if error.downcast_ref().is_some_and(legacy::Error::is_connect) => Ok(None),
-            Err(error) => {
-                let mut cause: &dyn Error = &*error;
-                while let Some(deeper) = cause.source() {
-                    cause = deeper;
-                }
-                Err(Refusal::new(format!("{} (server.admin) gives no answer: {cause}", self.address))
-                    .hint(format!("is it a campanile that listens there? {OR_THE_FILE}")))
-            }
+        match self.bridge.ask(request).await {
+            Ok(Some((status, answer))) => self.understood(status, &answer).map(Some),
+            Ok(None) => Ok(None),
+            Err(error) => Err(Refusal::new(format!("{} (server.admin) gives no answer: {error}", self.address()))
+                .hint(format!("is it a campanile that listens there? {OR_THE_FILE}"))),
         }
-    }
-
-    async fn answer(&self, request: Request<Full<Bytes>>) -> Result<(StatusCode, Bytes), BoxError> {
-        let (head, body) = self.client.request(request).await?.into_parts();
-        Ok((head.status, Limited::new(body, LONGEST).collect().await?.to_bytes()))
     }
 
     fn understood(&self, status: StatusCode, answer: &[u8]) -> Result<Value, Refusal> {
@@ -97,14 +71,14 @@ impl Admin {
             (_, _, Some(why)) => Err(Refusal::new(why)),
             _ => Err(Refusal::new(format!(
                 "what listens at {} (server.admin) is no campanile: HTTP {status}",
-                self.address
+                self.address()
             ))
             .hint(format!("stop it or set another `server.admin`; {OR_THE_FILE}"))),
         }
     }
 
     fn not_admitted(&self) -> Refusal {
-        let at = self.address;
+        let at = self.address();
         match &self.token {
             None => {
                 Refusal::new(format!("the server at {at} wants an admin token, and `server.admin_token` is not set"))
@@ -116,14 +90,4 @@ impl Admin {
                 .hint(format!("it must be the one that the server was started with; {OR_THE_FILE}")),
         }
     }
-}
-
-/// An address that is bound for everybody is reached by loopback.
-fn reachable(bound: SocketAddr) -> SocketAddr {
-    let ip = match bound.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
-    };
-    SocketAddr::new(ip, bound.port())
 }

@@ -7,10 +7,12 @@ mod demo;
 mod event;
 mod explain;
 mod follow;
+mod health;
 mod preview;
 mod progress;
 mod render;
 mod rows;
+mod running;
 mod serve;
 mod show;
 mod store;
@@ -129,6 +131,20 @@ Examples:
         /// Print {file, bytes} instead of text
         #[arg(long)]
         json: bool,
+    },
+    /// Say whether the bridge runs, as a container's health check asks
+    ///
+    /// Asks `/healthz` at `server.listen`, from this machine, for at most 3 s. Ends with 0 when it is alive, else with 1.
+    #[command(after_help = "\
+Examples:
+  campanile health --config /etc/campanile/config.yaml
+  campanile health --ready        whether it takes calls: not while it stops, nor while its store cannot be written")]
+    Health {
+        /// Ask `/readyz`: whether calls can be taken and kept
+        #[arg(long)]
+        ready: bool,
+        #[command(flatten)]
+        configured: Configured,
     },
     /// Print the JSON Schema of config.yaml, for editors and checks
     #[command(after_help = "\
@@ -261,6 +277,7 @@ impl Command {
                 render::render(&configured.config, &template, &event, channel.as_deref(), json, out)
             }
             Self::Backup { file, configured, json } => backup::backup(&configured.config, &file, json, out),
+            Self::Health { ready, configured } => waited_for(health::health(&configured.config, ready, out)),
             Self::Schema => {
                 write!(out, "{}", config::SCHEMA)?;
                 Ok(End::Done)

@@ -20,7 +20,9 @@ mod schema_tests;
 mod tests;
 
 use std::io::{ErrorKind, Read};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use jiff::tz::TimeZone;
 
@@ -109,6 +111,22 @@ pub fn load(path: &Path, checks: &dyn Fn(&Config) -> Vec<Finding>) -> Result<Loa
     }
 }
 
+/// Where the public listener of this config.yaml is bound. Nothing else in the file is looked at.
+///
+/// # Errors
+/// Why it cannot be told.
+pub fn listen(path: &Path) -> Result<SocketAddr, Vec<Finding>> {
+    let file = path.display().to_string();
+    let text = read(path, &file).map_err(|finding| vec![finding])?;
+    let mut findings = Findings::new(&file);
+    let listen = |server: &Node, findings: &mut Findings| {
+        Fields::of(server, "`server`", findings)?.need("listen", findings, reader::address)
+    };
+    let bound = root(&text, &mut findings)
+        .and_then(|root| Fields::of(&root, "config.yaml", &mut findings)?.need("server", &mut findings, listen));
+    bound.ok_or_else(|| findings.sorted())
+}
+
 /// The file's text, or why there is none.
 fn read(path: &Path, file: &str) -> Result<String, Finding> {
     let mut bytes = Vec::new();
@@ -136,11 +154,7 @@ fn parse(
     checks: &dyn Fn(&Config) -> Vec<Finding>,
 ) -> (Option<(Config, Router)>, Vec<Finding>) {
     let mut findings = Findings::new(&file);
-    let root = tree::parse(text, "config.yaml", &mut findings);
-    if root.is_none() && findings.is_empty() {
-        findings.error(Place::FILE, "the configuration is empty");
-    }
-    let config = root.and_then(|root| config(&root, file.clone(), folder, &mut findings));
+    let config = root(text, &mut findings).and_then(|root| config(&root, file.clone(), folder, &mut findings));
     let loaded = config.map(|config| {
         let (router, mistakes) = Router::compile(&config.routes, &file);
         findings.extend(mistakes);
@@ -148,6 +162,14 @@ fn parse(
         (config, router)
     });
     (loaded, findings.sorted())
+}
+
+fn root(text: &str, findings: &mut Findings) -> Option<Rc<Node>> {
+    let root = tree::parse(text, "config.yaml", findings);
+    if root.is_none() && findings.is_empty() {
+        findings.error(Place::FILE, "the configuration is empty");
+    }
+    root
 }
 
 fn config(root: &Node, file: String, folder: PathBuf, findings: &mut Findings) -> Option<Config> {
