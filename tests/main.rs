@@ -14,6 +14,7 @@ mod defaults;
 mod delivery;
 mod demo;
 mod dependencies;
+mod deploy;
 mod disk;
 mod faults;
 mod hostile;

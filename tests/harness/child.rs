@@ -8,6 +8,41 @@ use super::{Client, Setup, config_text, secrets};
 
 pub const BINARY: &str = env!("CARGO_BIN_EXE_campanile");
 
+/// A folder that is all of the file system that a process sees, with the binary at `/campanile`.
+pub struct Enclosed {
+    root: PathBuf,
+    /// Whose process it is, if not the caller's.
+    pub uid: Option<u32>,
+}
+
+impl Enclosed {
+    /// As somebody without rights: root becomes another user, others are nobody in a namespace of their own. `None`:
+    /// this machine does not allow it.
+    pub fn possible() -> Option<Self> {
+        let uid = rustix::process::geteuid().is_root().then_some(65_532);
+        let allowed = || Command::new("unshare").args(["--user", "true"]).status().is_ok_and(|end| end.success());
+        (uid.is_some() || allowed()).then(|| Self { root: "/".into(), uid })
+    }
+
+    pub fn within(self, root: &Path) -> Self {
+        Self { root: root.to_owned(), ..self }
+    }
+
+    fn command(&self) -> Command {
+        let mut run = Command::new("/usr/bin/unshare");
+        match self.uid {
+            Some(uid) => run.args([format!("--setgid={uid}"), format!("--setuid={uid}")]),
+            None => run.arg("--user"),
+        };
+        run.arg("--root").arg(&self.root).arg("/campanile");
+        run
+    }
+
+    fn sees(&self, path: &Path) -> PathBuf {
+        Path::new("/").join(path.strip_prefix(&self.root).unwrap())
+    }
+}
+
 /// A `campanile serve` with its folder.
 pub struct Bridge {
     pub folder: PathBuf,
@@ -15,6 +50,8 @@ pub struct Bridge {
     pub admin: SocketAddr,
     /// The soft limit of open files that it is started with.
     pub open_files: Option<u32>,
+    /// Runs its binary instead of the one that was built with the tests.
+    pub enclosed: Option<Enclosed>,
     child: Option<Child>,
     env: Vec<(String, String)>,
 }
@@ -26,7 +63,7 @@ impl Bridge {
         let text = config_text(setup, slack_url, telegram_url, &public.to_string(), &admin.to_string());
         std::fs::write(folder.join("config.yaml"), text).unwrap();
         let env = secrets().into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-        Self { folder: folder.to_owned(), public, admin, open_files: None, child: None, env }
+        Self { folder: folder.to_owned(), public, admin, open_files: None, enclosed: None, child: None, env }
     }
 
     pub fn env(&mut self, name: &str, value: &str) {
@@ -35,19 +72,17 @@ impl Bridge {
     }
 
     pub fn command(&self, command: &str) -> Command {
-        let mut run = match self.open_files {
-            None => Command::new(BINARY),
-            Some(files) => {
+        let config = self.folder.join("config.yaml");
+        let (mut run, config) = match (&self.enclosed, self.open_files) {
+            (Some(enclosed), _) => (enclosed.command(), enclosed.sees(&config)),
+            (None, None) => (Command::new(BINARY), config),
+            (None, Some(files)) => {
                 let mut shell = Command::new("/bin/sh");
                 shell.args(["-c", &format!("ulimit -Sn {files}; exec \"$0\" \"$@\""), BINARY]);
-                shell
+                (shell, config)
             }
         };
-        run.arg(command)
-            .arg("--config")
-            .arg(self.folder.join("config.yaml"))
-            .env_clear()
-            .envs(self.env.iter().cloned());
+        run.arg(command).arg("--config").arg(config).env_clear().envs(self.env.iter().cloned());
         run
     }
 
