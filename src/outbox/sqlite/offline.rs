@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 use std::fs::File;
+use std::io::ErrorKind;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -68,7 +69,11 @@ impl SqliteFile {
         // Under another name until it is whole: half a copy must not pass for one.
         let part = PathBuf::from(format!("{}.part", copy.display()));
         let made = File::options().write(true).create_new(true).mode(0o600).open(&part).map_err(|error| {
-            failed(format!("{} cannot be made: {error}; if a backup broke off there, remove it", part.display()))
+            let hint = match error.kind() {
+                ErrorKind::AlreadyExists => "; if a backup broke off there, remove it",
+                _ => "",
+            };
+            failed(format!("{} cannot be made: {error}{hint}", part.display()))
         })?;
         let end = self.fill(&part, report).map_err(|error| failed(format!("the copy failed: {error}")));
         let end = end.and_then(|()| {
