@@ -243,6 +243,36 @@ async fn what_waits_for_a_restart_is_named() {
     assert_eq!(world.configuration().await["waits_for_restart"], json!([]));
 }
 
+/// What changes while the process starts is not taken for what it started with.
+#[tokio::test]
+async fn a_change_during_the_start_is_seen() {
+    let setup = Setup::on(Clock::machine()).only_slack();
+    let slack = SlackSimulator::start(LOOPBACK, setup.slack.clone()).await.unwrap();
+    let telegram = TelegramSimulator::start(LOOPBACK, setup.telegram.clone()).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let mut bridge = Bridge::new(folder.path(), &setup, &slack.api_url(), &telegram.api_url());
+    let path = folder.path().join("config.yaml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    // Its lock is there before the lanes and the listeners are, and after the configuration was read.
+    let lock = folder.path().join("data/campanile.db.lock");
+    let changes = tokio::task::spawn_blocking(move || {
+        while !lock.exists() {
+            std::thread::yield_now();
+        }
+        std::fs::write(path, text.replace("[ops-slack]", "[ops-slak]")).unwrap();
+    });
+    bridge.start().await;
+    changes.await.unwrap();
+    for _ in 0..2_000 {
+        let state = Client::default().get(&format!("http://{}/api/v1/config", bridge.admin)).send().await.json();
+        if state["refused"].is_object() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("never came: {}", bridge.log());
+}
+
 /// The real binary: SIGHUP, a changed template, a changed secret's file, and files that are wrong.
 #[tokio::test]
 async fn the_binary_reloads_at_sighup_and_at_a_change_of_its_files() {

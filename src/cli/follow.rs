@@ -18,10 +18,27 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Folders in the templates' folder.
 const DEEPEST: usize = 2;
 
+/// The files of a configuration, as they were before they were read: what changes meanwhile is then seen afterwards.
+pub struct Followed {
+    files: Vec<PathBuf>,
+    seen: Vec<Seen>,
+}
+
+impl Followed {
+    /// `config_yaml` was looked at before the configuration was read from it; templates and secrets are read later.
+    pub fn of(config: &Config, config_yaml: Seen) -> Self {
+        let files = config.files();
+        let mut seen = look(&files);
+        if let Some(first) = seen.first_mut() {
+            *first = config_yaml;
+        }
+        Self { files, seen }
+    }
+}
+
 /// Reloads for as long as it is awaited. Cancelled in the middle of a reload it leaves a bridge that can only be stopped.
-pub async fn follow(reloader: &Reloader, path: &Path, config: Config, clock: Clock, mut hangup: Signal) {
-    let mut files = config.files();
-    let mut counted = look(&files);
+pub async fn follow(reloader: &Reloader, path: &Path, followed: Followed, clock: Clock, mut hangup: Signal) {
+    let Followed { mut files, seen: mut counted } = followed;
     let mut before = counted.clone();
     loop {
         let asked = tokio::select! {
@@ -34,12 +51,12 @@ pub async fn follow(reloader: &Reloader, path: &Path, config: Config, clock: Clo
             continue;
         }
         counted = now;
+        let config_yaml = look_at(path);
         let errors = |config: &Config| config.missing_secrets(&env, Severity::Error);
         let end = match load(path, &errors) {
             Err(findings) => Err(findings),
             Ok(loaded) => {
-                files = loaded.config.files();
-                counted = look(&files); // before the rest is read: what changes meanwhile is seen next time
+                Followed { files, seen: counted } = Followed::of(&loaded.config, config_yaml);
                 let (templates, findings) = templates(&loaded.config);
                 match findings.iter().any(|finding| finding.severity == Severity::Error) {
                     true => Err(findings),
@@ -58,22 +75,25 @@ pub async fn follow(reloader: &Reloader, path: &Path, config: Config, clock: Clo
 }
 
 /// What tells one state of a file from another. A file that is put in another's place is another inode.
-type Seen = (PathBuf, Option<(Option<SystemTime>, u64, u64)>);
+pub type Seen = (PathBuf, Option<(Option<SystemTime>, u64, u64)>);
+
+pub fn look_at(path: &Path) -> Seen {
+    let state = |file: Metadata| (file.modified().ok(), file.len(), file.ino());
+    (path.to_owned(), std::fs::metadata(path).ok().map(state))
+}
 
 fn look(files: &[PathBuf]) -> Vec<Seen> {
     let mut seen = Vec::new();
-    files.iter().for_each(|path| look_at(path, DEEPEST, &mut seen));
+    files.iter().for_each(|path| look_into(path, DEEPEST, &mut seen));
     seen
 }
 
-fn look_at(path: &Path, deeper: usize, seen: &mut Vec<Seen>) {
-    let found = std::fs::metadata(path).ok();
-    let state = |file: &Metadata| (file.modified().ok(), file.len(), file.ino());
-    seen.push((path.to_owned(), found.as_ref().map(state)));
-    if deeper > 0 && found.is_some_and(|found| found.is_dir()) {
+fn look_into(path: &Path, deeper: usize, seen: &mut Vec<Seen>) {
+    seen.push(look_at(path));
+    if deeper > 0 && path.is_dir() {
         let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
         let mut entries: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
         entries.sort();
-        entries.iter().for_each(|entry| look_at(entry, deeper - 1, seen));
+        entries.iter().for_each(|entry| look_into(entry, deeper - 1, seen));
     }
 }

@@ -8,7 +8,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::follow::follow;
+use super::follow::{Followed, Seen, follow, look_at};
 use super::{End, complain, complain_findings, env, templates};
 use crate::app::{App, Outside};
 use crate::clock::Clock;
@@ -29,6 +29,7 @@ pub fn serve(path: &Path) -> io::Result<End> {
         }));
         findings
     };
+    let config_yaml = look_at(path);
     let loaded = match load(path, &checks) {
         Ok(loaded) => loaded,
         Err(findings) => {
@@ -44,7 +45,7 @@ pub fn serve(path: &Path) -> io::Result<End> {
         tracing::warn!(file = finding.file, line = finding.line, hint = finding.hint, "{}", finding.message);
     }
     allow_open_files();
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(run(loaded, path))
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(run(loaded, path, config_yaml))
 }
 
 /// Raises the soft limit, which is 1,024 on most machines: a thousand silent callers would otherwise take every file
@@ -63,14 +64,14 @@ fn allow_open_files() {
     }
 }
 
-async fn run(loaded: Loaded, path: &Path) -> io::Result<End> {
+async fn run(loaded: Loaded, path: &Path, config_yaml: Seen) -> io::Result<End> {
     let (listen, admin) = (loaded.config.server.listen, loaded.config.server.admin);
     let (Some(public), Some(admin)) = (bind("listen", listen).await, bind("admin", admin).await) else {
         return Ok(End::Refused);
     };
     let stop = until_asked_to_stop()?;
     let hangup = signal(SignalKind::hangup())?; // taken before anything starts: by itself it ends a process
-    let (config, clock) = (loaded.config.clone(), Clock::machine());
+    let (followed, clock) = (Followed::of(&loaded.config, config_yaml), Clock::machine());
     let (templates, _) = templates(&loaded.config);
     #[expect(clippy::disallowed_methods, reason = "this is the outside")]
     let random = fastrand::Rng::new();
@@ -85,7 +86,7 @@ async fn run(loaded: Loaded, path: &Path) -> io::Result<End> {
     let reloader = app.reloader();
     let asked = tokio::select! {
         asked = app.run(stop) => asked,
-        () = follow(&reloader, path, config, clock, hangup) => false,
+        () = follow(&reloader, path, followed, clock, hangup) => false,
     };
     Ok(if asked { End::Done } else { End::Refused })
 }
