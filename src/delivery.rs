@@ -51,6 +51,16 @@ impl std::fmt::Display for Messenger {
     }
 }
 
+/// How a message stands to those before it about the same issue in the same conversation.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Style {
+    /// Each event a new message.
+    #[default]
+    Post,
+    /// The first begins a thread, later ones reply to it.
+    Thread,
+}
+
 /// The messenger's own name of a message that was placed. A thread, a card and a later look-up need it.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -58,13 +68,26 @@ pub enum Receipt {
     Slack {
         channel: String,
         ts: String,
+        /// The `ts` of the message whose thread it stands in.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        thread: Option<String>,
     },
     Telegram {
         chat: i64,
         message: i64,
+        /// The message that it replies to.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reply_to: Option<i64>,
     },
     /// The messenger said that it took the message and gave no name that could be read (incoming webhooks never do).
     Unnumbered,
+}
+
+impl Receipt {
+    /// Whether later messages can reply to it: it has a name and is no reply itself.
+    pub fn can_begin_thread(&self) -> bool {
+        matches!(self, Self::Slack { thread: None, .. } | Self::Telegram { reply_to: None, .. })
+    }
 }
 
 /// Whom a pause or a hold concerns.
@@ -111,6 +134,9 @@ pub enum SendError {
     /// The messenger refuses the message's form or content.
     #[error("refused content: {code}")]
     Content { code: String },
+    /// The message that this one should reply to takes no replies: it was deleted, or its thread was closed.
+    #[error("nothing can reply to the thread's first message: {code}")]
+    ParentGone { code: String },
     /// A Telegram group became a supergroup with a new id.
     #[error("the chat has moved to {chat}")]
     Moved { chat: i64 },
@@ -133,6 +159,8 @@ pub enum Advice {
     Unclear,
     /// Once more as plain text, then give up.
     Plain,
+    /// Once more as a message of its own, which later ones then reply to.
+    NewThread,
     /// Remember the chat's new id, send again once.
     Moved(i64),
     /// Keep it pending; probe now and then.
@@ -150,6 +178,7 @@ impl SendError {
             Self::Paced { wait, scope, .. } => Advice::Wait { at_least: *wait, scope: *scope },
             Self::Unclear { .. } => Advice::Unclear,
             Self::Content { .. } => Advice::Plain,
+            Self::ParentGone { .. } => Advice::NewThread,
             Self::Moved { chat } => Advice::Moved(*chat),
             Self::Held { code, hint, scope } => Advice::Hold {
                 scope: *scope,
@@ -174,6 +203,7 @@ pub enum Outcome {
     Paced,
     Unclear,
     Content,
+    ParentGone,
     Moved,
     Held,
     Refused,
@@ -188,6 +218,7 @@ impl Outcome {
             SendError::Paced { .. } => Self::Paced,
             SendError::Unclear { .. } => Self::Unclear,
             SendError::Content { .. } => Self::Content,
+            SendError::ParentGone { .. } => Self::ParentGone,
             SendError::Moved { .. } => Self::Moved,
             SendError::Held { .. } => Self::Held,
             SendError::Refused { .. } => Self::Refused,
@@ -203,6 +234,7 @@ impl Outcome {
             Self::Paced => "paced",
             Self::Unclear => "unclear",
             Self::Content => "content",
+            Self::ParentGone => "parent_gone",
             Self::Moved => "moved",
             Self::Held => "held",
             Self::Refused => "refused",

@@ -8,7 +8,7 @@ mod outages;
 use std::sync::Arc;
 use std::time::Duration;
 
-use campanile::delivery::{DeliveryId, Messenger};
+use campanile::delivery::{DeliveryId, Messenger, Style};
 use campanile::event::ChannelName;
 use campanile::outbox::{Arrival, Fingerprint, Outbox, Place, Planned, Sqlite, SqliteOptions};
 
@@ -71,7 +71,13 @@ impl World {
             let mut fingerprint = [0; 16];
             fingerprint[..8].copy_from_slice(&n.to_le_bytes());
             let (route, template) = ("all".into(), "issue".into());
-            let planned = Planned { channel: name(n % channels), route, template, give_up_at: now + 259_200_000 };
+            let planned = Planned {
+                channel: name(n % channels),
+                route,
+                template,
+                style: Style::Post,
+                give_up_at: now + 259_200_000,
+            };
             let arrival = Arrival {
                 received_at: now,
                 fingerprint: Fingerprint(fingerprint),

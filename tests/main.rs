@@ -32,3 +32,4 @@ mod secrets;
 mod shutdown;
 mod start;
 mod templates;
+mod threads;

@@ -10,10 +10,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use campanile::clock::Clock;
-use campanile::delivery::{DeliveryId, EventId, Messenger, Outcome, Receipt};
+use campanile::delivery::{DeliveryId, EventId, Messenger, Outcome, Receipt, Style};
 use campanile::outbox::{
     Accepted, Arrival, Aside, Attempt, Due, Filter, Fingerprint, Hold, Lease, Ledger, Millis, Next, Outbox,
-    OutboxError, Part, Place, Planned, Replay, Settlement, Sqlite, SqliteOptions, State, Until,
+    OutboxError, Part, Place, Planned, Replay, Settlement, Sqlite, SqliteOptions, State, Thread, Until,
 };
 use serde_json::value::RawValue;
 use tempfile::TempDir;
@@ -152,6 +152,7 @@ fn arrival(n: u8, now: Millis, channels: &[&str]) -> Arrival {
         channel: (*channel).to_owned().try_into().unwrap(),
         route: "all".into(),
         template: "issue".into(),
+        style: Style::Post,
         give_up_at: now + 72 * HOUR,
     });
     Arrival {
@@ -169,12 +170,12 @@ fn arrival(n: u8, now: Millis, channels: &[&str]) -> Arrival {
 
 fn settlement(delivery: DeliveryId, at: Millis, to: Next) -> Settlement {
     let parts = (to == Next::Delivered).then(|| vec![part("one", Some("1.000001"))]);
-    Settlement { delivery, at, to, parts, attempt: None, hold: None }
+    Settlement { delivery, at, to, parts, attempt: None, thread: None, hold: None }
 }
 
 fn part(text: &str, ts: Option<&str>) -> Part {
     let content = RawValue::from_string(format!(r#"{{"text":"{text}"}}"#)).unwrap();
-    let receipt = ts.map(|ts| Receipt::Slack { channel: "C1".into(), ts: ts.into() });
+    let receipt = ts.map(|ts| Receipt::Slack { channel: "C1".into(), ts: ts.into(), thread: None });
     Part { content, receipt }
 }
 
@@ -222,6 +223,7 @@ contract! {
         what_is_pending_follows_its_channel
         what_is_pending_in_a_channel_that_is_gone_stays
         a_moved_chat_is_remembered
+        a_thread_belongs_to_its_lane_and_is_forgotten_in_time
         a_replayed_dead_letter_is_due_in_its_old_place
         a_replay_keeps_the_parts_only_where_one_was_placed
         a_replay_goes_where_the_channel_leads_now

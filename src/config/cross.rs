@@ -1,9 +1,10 @@
 //! What one section alone cannot tell.
 
-use super::channel::{ChannelRead, Conversation};
+use super::channel::{Channel, ChannelRead, Conversation};
 use super::messenger::{Slack, Telegram};
 use super::reader::Findings;
 use super::route::RouteRead;
+use crate::delivery::Style;
 use crate::finding::suggest;
 
 /// Every channel that a route names exists.
@@ -14,6 +15,25 @@ pub(super) fn channels_of_routes(routes: &[RouteRead], channels: &[ChannelRead],
             if !known.contains(&name.as_str()) {
                 let message = format!("route `{}` leads to a channel that does not exist: `{name}`", read.route.name);
                 findings.hinted(*place, message, suggest(name.as_str(), "channels", known.iter().copied()));
+            }
+        }
+    }
+}
+
+/// A webhook tells no message's name, so nothing can reply to it.
+pub(super) fn threads_of_routes(routes: &[RouteRead], channels: &[ChannelRead], findings: &mut Findings) {
+    let is_webhook = |known: &ChannelRead| {
+        matches!(&known.channel, Some(Channel { conversation: Conversation::SlackWebhook { .. }, .. }))
+    };
+    for read in routes.iter().filter(|read| read.route.style == Style::Thread) {
+        for (name, place) in read.route.channels.iter().zip(&read.channels) {
+            if channels.iter().any(|known| known.name == *name && is_webhook(known)) {
+                let message = format!("route `{}` has `style: thread`, but `{name}` is a webhook", read.route.name);
+                findings.hinted(
+                    *place,
+                    message,
+                    "nothing can reply there: lead `style: post` to it, or name the conversation by `slack`",
+                );
             }
         }
     }

@@ -193,6 +193,7 @@ fn config(root: &Node, file: String, folder: PathBuf, findings: &mut Findings) -
     fields.close(findings);
 
     cross::channels_of_routes(&routes, &channels, findings);
+    cross::threads_of_routes(&routes, &channels, findings);
     cross::sections_of_channels(&channels, slack.as_ref(), telegram.as_ref(), findings);
     let named_templates = routes.iter().filter_map(route::RouteRead::named_template).collect();
     Some(Config {

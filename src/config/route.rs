@@ -3,6 +3,7 @@
 use super::channel::LONGEST_WAIT;
 use super::reader::{Fields, Findings, Placed, choice, elements, text, truth, whole, word};
 use super::tree::{Kind, Node};
+use crate::delivery::Style;
 use crate::event::ChannelName;
 use crate::finding::Place;
 use crate::route::{Condition, Route};
@@ -34,14 +35,15 @@ pub(super) fn read(index: usize, node: &Node, findings: &mut Findings) -> Option
     let channels = fields.need("channels", findings, channels).unwrap_or_default();
     let template_node = fields.get("template");
     let template = template_node.and_then(|node| word(node, findings)).map(str::to_owned);
-    fields.read("style", findings, choice(&[("post", ())]));
+    let styles = [("post", Style::Post), ("thread", Style::Thread)];
+    let style = fields.read("style", findings, choice(&styles)).unwrap_or_default();
     let continues = fields.read("continue", findings, truth).unwrap_or(false);
     let disabled = fields.read("disabled", findings, truth).unwrap_or(false);
     let give_up_after_hours = fields.read("give_up_after_hours", findings, whole(1..=LONGEST_WAIT));
     fields.close(findings);
     let (channels, places) = channels.into_iter().unzip();
     Some(RouteRead {
-        route: Route { name, when, channels, template, continues, disabled, give_up_after_hours },
+        route: Route { name, when, channels, template, style, continues, disabled, give_up_after_hours },
         place: name_node.unwrap_or(node).place,
         channels: places,
         template: template_node.map(|node| node.place),

@@ -140,12 +140,24 @@ fn keys_and_words_that_are_not_known() {
 }
 
 #[test]
+fn nothing_can_reply_to_a_webhook() {
+    let config = |style: &str| {
+        format!(
+            "channels: {{c: {{slack: C1}}, hook: {{slack_webhook: {{env: A}}}}}}\nslack: {{token: {{env: T}}}}\n\
+             routes: [{{name: all, channels: [c, hook], style: {style}}}]"
+        )
+    };
+    let hint = "lead `style: post` to it";
+    refused(&[(&config("thread"), (6, 36), "route `all` has `style: thread`, but `hook` is a webhook", hint)]);
+    accepted(&with(&config("post")));
+}
+
+#[test]
 fn what_comes_later_is_said_to() {
     let route =
         |rest: &str| format!("channels: {{a: {{slack_webhook: {{env: A}}}}}}\nroutes: [{{channels: [a], {rest}}}]");
     for (rest, column, what) in [
         ("style: card", 33, "`style: card`"),
-        ("style: thread", 33, "`style: thread`"),
         ("settle_for: 5", 26, "`settle_for`"),
         ("urgent: true", 26, "`urgent`"),
         ("issue: {transition: x}", 26, "`issue`"),

@@ -13,7 +13,7 @@ use crate::event::Document;
 use crate::message::delayed;
 use crate::messenger::Content;
 use crate::messenger::sender::{Call, Sender, Target};
-use crate::outbox::{Attempt, Due, Hold, Lease, Millis, Next, OutboxError, Part, Settlement, Until};
+use crate::outbox::{Attempt, Due, Hold, Lease, Millis, Next, OutboxError, Part, Settlement, Thread, Until};
 use crate::telemetry::{ByAccount, ByMessenger, ByTemplate};
 
 /// A message that arrives later than this after its event says so.
@@ -41,6 +41,8 @@ struct Way<'a> {
     /// The rendering is in the outbox already.
     kept: bool,
     unclear: bool,
+    /// What began the thread takes no more replies.
+    begins_anew: bool,
 }
 
 impl Runner {
@@ -74,7 +76,7 @@ impl Runner {
             None => (self.render(&due, plan, true), false),
         };
         let unclear = due.unclear;
-        let mut way = Way { due: &due, channel, sender, plan, parts, kept, unclear };
+        let mut way = Way { due: &due, channel, sender, plan, parts, kept, unclear, begins_anew: false };
         let mut paced = true;
         // Counted anew each time: a part that is refused may become several.
         let mut number = 0;
@@ -117,7 +119,11 @@ impl Runner {
             // Asked before each try: a quick retry must not send either what could not be settled.
             let held = Arc::new(move || outbox.holds(&held) && outbox.can_write());
             let target = self.target(&way.channel.target);
-            let end = match Call::new(held, &target, content, way.due.id, number as u32) {
+            let parent = match self.parent(lease, way).await {
+                Ok(parent) => parent,
+                Err(then) => return Some(then),
+            };
+            let end = match Call::new(held, &target, parent.as_ref(), content, way.due.id, number as u32) {
                 Ok(call) => way.sender.clone().oneshot(call).await,
                 Err(error) => Err(error),
             };
@@ -130,6 +136,10 @@ impl Runner {
                     return Some(Then::Release(Until::BackedOff(self.later(probe_in))));
                 }
                 Err(SendError::LeaseLost) => return Some(Then::Release(Until::Now)),
+                // Nothing was replied to: it is the channel that takes nothing.
+                Err(SendError::ParentGone { code }) if parent.is_none() => {
+                    SendError::Held { code, hint: None, scope: Scope::Lane }
+                }
                 Err(error) => error,
             };
             let advice = error.advice();
@@ -154,6 +164,15 @@ impl Runner {
                         return Some(then);
                     }
                 }
+                Advice::NewThread if parent.is_some() => {
+                    way.begins_anew = true;
+                    if let Some(then) = self.settle_pending(lease, way, attempt, None).await {
+                        return Some(then);
+                    }
+                    if let Some(then) = self.another_place(way.channel) {
+                        return Some(then);
+                    }
+                }
                 Advice::Moved(to) if !moved => {
                     moved = true;
                     self.remember_move(&way.channel.target, to).await;
@@ -164,7 +183,7 @@ impl Runner {
                         return Some(then);
                     }
                 }
-                Advice::Plain | Advice::GiveUp(_) => {
+                Advice::Plain | Advice::NewThread | Advice::GiveUp(_) => {
                     return Some(self.end_dead(lease, way.due, Some((attempt, way)), detail).await);
                 }
                 Advice::Unclear if way.channel.on_unclear == OnUnclear::GiveUp => {
@@ -202,6 +221,8 @@ impl Runner {
         if self.works.outbox.account_hold(&self.account).is_some_and(|hold| hold.until <= now) {
             self.end_account_hold().await;
         }
+        let begun = way.due.thread.clone().filter(|_| number == 0 && receipt.can_begin_thread());
+        let thread = begun.map(|issue| Thread { issue, parent: receipt.clone() });
         way.parts[number].1.receipt = Some(receipt);
         let ended = way.parts.iter().all(|(_, part)| part.receipt.is_some());
         let settlement = Settlement {
@@ -210,6 +231,7 @@ impl Runner {
             to: if ended { Next::Delivered } else { Next::Pending { unclear: false } },
             parts: Some(way.parts.iter().map(|(_, part)| part.clone()).collect()),
             attempt: None,
+            thread,
             hold: None,
         };
         way.kept = true;
@@ -269,7 +291,12 @@ impl Runner {
                     }
                 }
             }
-            Advice::Again | Advice::Unclear | Advice::Plain | Advice::Moved(_) | Advice::GiveUp(_) => {
+            Advice::Again
+            | Advice::Unclear
+            | Advice::Plain
+            | Advice::NewThread
+            | Advice::Moved(_)
+            | Advice::GiveUp(_) => {
                 let back_off = self.lanes_in_trouble.back_off(lease.lane);
                 // An open breaker lets one call through every 2 s: no lane's own back-off may stretch that.
                 let wait = self.breaker.refusal().map_or(back_off, |probe_in| back_off.min(probe_in));
@@ -333,6 +360,7 @@ impl Runner {
             to: Next::Pending { unclear: way.unclear },
             parts: (!way.kept).then(|| way.parts.iter().map(|(_, part)| part.clone()).collect()),
             attempt: Some(attempt),
+            thread: None,
             hold,
         };
         self.settle(lease, settlement).await.err()
@@ -346,6 +374,7 @@ impl Runner {
             to: Next::Dead { reason },
             parts: tried.as_ref().map(|(_, way)| way.parts.iter().map(|(_, part)| part.clone()).collect()),
             attempt: tried.map(|(attempt, _)| attempt),
+            thread: None,
             hold: None,
         };
         self.lanes_in_trouble.over(&lease.lane);
@@ -398,6 +427,20 @@ impl Runner {
             }
         }
         target
+    }
+
+    /// The message to reply to. Parts after the first stand where the first stands: under the one that began the thread, or
+    /// beside it when they belong to it.
+    async fn parent(&self, lease: &Lease, way: &Way<'_>) -> Result<Option<Receipt>, Then> {
+        let Some(issue) = way.due.thread.as_deref().filter(|_| !way.begins_anew) else { return Ok(None) };
+        match self.works.outbox.thread(lease, issue).await {
+            Ok(parent) if parent == way.parts[0].1.receipt => Ok(None),
+            Ok(parent) => Ok(parent),
+            Err(error) => {
+                warn!(delivery = way.due.id.0, %error, "the thread's first message could not be looked up");
+                Err(Then::Release(Until::BackedOff(self.later(SETTLE_AGAIN))))
+            }
+        }
     }
 
     fn stored_parts(&self, due: &Due) -> Option<Vec<(Content, Part)>> {

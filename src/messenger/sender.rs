@@ -51,24 +51,40 @@ enum Request {
 }
 
 impl Call {
+    /// `parent`: what to reply to. One that stands in another conversation than the target (the chat has moved) is not
+    /// replied to.
+    ///
     /// # Errors
     /// [`SendError::Refused`] when the content was made for another messenger than the target's.
     pub fn new(
         lease: LeaseCheck,
         target: &Target,
+        parent: Option<&Receipt>,
         content: Content,
         delivery: DeliveryId,
         part: u32,
     ) -> Result<Self, SendError> {
         let request = match (target, content) {
             (Target::Slack { channel }, Content::Slack(content)) => {
-                Request::Slack(Post::new(channel, content, delivery, part))
+                let post = Post::new(channel, content, delivery, part);
+                Request::Slack(match parent {
+                    Some(Receipt::Slack { ts, .. }) => post.reply_to(ts.clone()),
+                    _ => post,
+                })
             }
             (Target::SlackWebhook { url }, Content::Slack(content)) => {
                 Request::SlackWebhook(url.clone(), WebhookPost::new(content))
             }
             (Target::Telegram { chat, topic }, Content::Telegram(content)) => {
-                Request::Telegram(telegram::client::message(*chat, *topic, content))
+                let parent = match parent {
+                    Some(Receipt::Telegram { chat: of, message, .. }) if of == chat => i32::try_from(*message).ok(),
+                    _ => None,
+                };
+                let message = telegram::client::message(*chat, *topic, content);
+                Request::Telegram(match parent {
+                    Some(parent) => telegram::client::reply_to(parent, message),
+                    None => message,
+                })
             }
             _ => return Err(misdirected()),
         };

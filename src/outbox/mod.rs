@@ -20,7 +20,7 @@ use async_trait::async_trait;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::delivery::{DeliveryId, EventId, Messenger, Outcome, Receipt};
+use crate::delivery::{DeliveryId, EventId, Messenger, Outcome, Receipt, Style};
 use crate::event::{ChannelName, SourceName};
 
 pub use sqlite::{Sqlite, SqliteFile, SqliteOptions};
@@ -56,6 +56,7 @@ pub struct Planned {
     pub channel: ChannelName,
     pub route: Arc<str>,
     pub template: Arc<str>,
+    pub style: Style,
     pub give_up_at: Millis,
 }
 
@@ -115,6 +116,8 @@ pub struct Due {
     pub channel: ChannelName,
     pub route: String,
     pub template: String,
+    /// The issue whose thread it belongs to.
+    pub thread: Option<String>,
     /// The event's document, JSON, without `event.id`.
     pub document: String,
     pub planned_at: Millis,
@@ -175,8 +178,17 @@ pub struct Settlement {
     pub parts: Option<Vec<Part>>,
     /// Given for an attempt that failed; a first try that succeeds leaves no row.
     pub attempt: Option<Attempt>,
+    /// Given when this message begins a thread, or begins it anew.
+    pub thread: Option<Thread>,
     /// `None` leaves the lane's hold as it is; a delivered part ends it.
     pub hold: Option<Hold>,
+}
+
+/// The thread of an issue in a lane.
+#[derive(Clone, Debug)]
+pub struct Thread {
+    pub issue: String,
+    pub parent: Receipt,
 }
 
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -366,6 +378,8 @@ pub trait Outbox: Send + Sync {
     fn holds(&self, lease: &Lease) -> bool;
     /// The lane's first `most` pending deliveries.
     async fn heads(&self, lease: &Lease, most: usize) -> Result<Vec<Due>, OutboxError>;
+    /// What began the issue's thread in the lane; forgotten when retention has passed since.
+    async fn thread(&self, lease: &Lease, issue: &str) -> Result<Option<Receipt>, OutboxError>;
     async fn settle(&self, lease: &Lease, settlement: Settlement) -> Result<(), OutboxError>;
     fn release(&self, lease: Lease, until: Until);
     /// Gives back a lease whose holder broke off in the middle: what it was sending may have arrived, so the lane's head

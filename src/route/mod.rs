@@ -18,6 +18,7 @@ use serde::Serialize;
 
 pub use router::Router;
 
+use crate::delivery::Style;
 use crate::event::ChannelName;
 use crate::finding::Place;
 
@@ -30,6 +31,7 @@ pub struct Route {
     pub channels: Vec<ChannelName>,
     /// `None`: the template of the event's family.
     pub template: Option<String>,
+    pub style: Style,
     /// The walk goes on below this route although it matched.
     pub continues: bool,
     pub disabled: bool,
@@ -76,6 +78,7 @@ pub struct Planned {
     pub route: Arc<str>,
     /// `None`: the template of the event's family.
     pub template: Option<Arc<str>>,
+    pub style: Style,
     /// `None`: what the channel says.
     pub give_up_after_hours: Option<u32>,
 }

@@ -11,6 +11,7 @@ use super::check::{Mistake, mistakes};
 use super::token::{LONGEST, tokens, too_deep};
 use super::value::Wanted;
 use super::{Condition, Explained, Failed, Failure, Planned, Route, Routed};
+use crate::delivery::Style;
 use crate::event::{ChannelName, Document};
 use crate::finding::Finding;
 
@@ -30,6 +31,7 @@ struct Rule {
     when: When,
     channels: Vec<ChannelName>,
     template: Option<Arc<str>>,
+    style: Style,
     continues: bool,
     give_up_after_hours: Option<u32>,
 }
@@ -91,6 +93,7 @@ impl Router {
                 when: if route.disabled { When::Disabled } else { when },
                 channels: route.channels.clone(),
                 template: route.template.as_deref().map(Into::into),
+                style: route.style,
                 continues: route.continues,
                 give_up_after_hours: route.give_up_after_hours,
             });
@@ -176,6 +179,7 @@ impl Rule {
                     channel: channel.clone(),
                     route: self.name.clone(),
                     template: self.template.clone(),
+                    style: self.style,
                     give_up_after_hours: self.give_up_after_hours,
                 });
             }

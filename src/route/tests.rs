@@ -13,6 +13,7 @@ fn route(name: &str, when: &str) -> Route {
         when: (!when.is_empty()).then(|| condition(when)),
         channels: vec![channel("ops")],
         template: None,
+        style: Style::Post,
         continues: false,
         disabled: false,
         give_up_after_hours: None,

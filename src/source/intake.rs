@@ -124,6 +124,7 @@ impl Intake {
             Planned {
                 template: planned.template.unwrap_or_else(|| family(&event.event.kind).into()),
                 channel: planned.channel,
+                style: planned.style,
                 route: planned.route,
                 give_up_at: now.saturating_add(i64::from(hours) * 3_600_000),
             }

@@ -32,7 +32,7 @@ pub async fn attempts_receipts_and_marks_are_kept<S: Store>() {
     assert_eq!((row.state, row.attempts, row.unclear, row.settled_at), (State::Delivered, 2, true, Some(START + 1)));
     assert_eq!(row.reason, None);
     let receipt = row.parts.unwrap()[1].receipt.clone();
-    assert_eq!(receipt, Some(Receipt::Slack { channel: "C1".into(), ts: "1.2".into() }));
+    assert_eq!(receipt, Some(Receipt::Slack { channel: "C1".into(), ts: "1.2".into(), thread: None }));
     let failed = row.failed_attempts.unwrap();
     assert_eq!((failed.len(), failed[0].outcome, &*failed[0].detail), (1, Outcome::Unclear, "reset"));
 }
@@ -76,6 +76,40 @@ pub async fn a_moved_chat_is_remembered<S: Store>() {
     bench.outbox.remember_move(-5, -200).await.unwrap();
     bench.reopen().await;
     assert_eq!(bench.outbox.moves().await.unwrap().into_iter().collect::<Vec<_>>(), [(-5, -200)]);
+}
+
+pub async fn a_thread_belongs_to_its_lane_and_is_forgotten_in_time<S: Store>() {
+    let mut bench = Bench::<S>::new().await;
+    let receipt = |ts: &str| Receipt::Slack { channel: "C1".into(), ts: ts.into(), thread: None };
+    let mut planned = arrival(1, START, &["a", "a"]);
+    planned.planned[1].style = Style::Thread;
+    bench.outbox.accept(planned).await.unwrap();
+    let (lease, heads) = bench.head("slack").await;
+    assert_eq!(heads.iter().map(|due| due.thread.as_deref()).collect::<Vec<_>>(), [None, Some("TEST-1")]);
+    assert_eq!(bench.outbox.thread(&lease, "TEST-1").await.unwrap(), None);
+    for (due, ts) in heads.iter().zip(["1.1", "2.2"]) {
+        let thread = Some(Thread { issue: "TEST-1".into(), parent: receipt(ts) });
+        let settlement = Settlement { thread, ..settlement(due.id, START, Next::Delivered) };
+        bench.outbox.settle(&lease, settlement).await.unwrap();
+    }
+    assert_eq!(bench.outbox.thread(&lease, "TEST-1").await.unwrap(), Some(receipt("2.2")), "the newer one counts");
+    assert_eq!(bench.outbox.thread(&lease, "TEST-2").await.unwrap(), None);
+    bench.reopen().await;
+    bench.accept(2, &["a"]).await;
+    bench.accept(3, &["b"]).await;
+    let leases = bench.outbox.claim("slack", 8).await.unwrap();
+    let known = async |bench: &Bench<S>| {
+        let mut known = Vec::new();
+        for lease in &leases {
+            known.extend(bench.outbox.thread(lease, "TEST-1").await.unwrap());
+        }
+        known
+    };
+    assert_eq!(known(&bench).await, [receipt("2.2")], "of one lane alone");
+    bench.expire(START, START).await;
+    assert_eq!(known(&bench).await, [receipt("2.2")]);
+    bench.expire(START, START + 1).await;
+    assert_eq!(known(&bench).await, []);
 }
 
 pub async fn a_replayed_dead_letter_is_due_in_its_old_place<S: Store>() {

@@ -89,11 +89,11 @@ fn call() -> Call {
 
 fn leased(lease: impl Fn() -> bool + Send + Sync + 'static) -> Call {
     let content = Content::Telegram(telegram::format::TelegramContent { text: "hello".into(), ..Default::default() });
-    Call::new(Arc::new(lease), &Target::Telegram { chat: -1, topic: None }, content, DeliveryId(1), 0).unwrap()
+    Call::new(Arc::new(lease), &Target::Telegram { chat: -1, topic: None }, None, content, DeliveryId(1), 0).unwrap()
 }
 
 fn placed() -> Result<Receipt, SendError> {
-    Ok(Receipt::Telegram { chat: -1, message: 9 })
+    Ok(Receipt::Telegram { chat: -1, message: 9, reply_to: None })
 }
 
 fn unreached() -> Result<Receipt, SendError> {
@@ -103,7 +103,7 @@ fn unreached() -> Result<Receipt, SendError> {
 #[tokio::test]
 async fn what_did_not_arrive_is_tried_again_and_each_try_is_seen() {
     let world = World::new(8, [unreached(), unreached(), placed()]);
-    assert_eq!(world.send(call()).await.unwrap(), Receipt::Telegram { chat: -1, message: 9 });
+    assert_eq!(world.send(call()).await.unwrap(), Receipt::Telegram { chat: -1, message: 9, reply_to: None });
     assert_eq!(world.noted(), "unreached unreached delivered");
 }
 
@@ -168,7 +168,7 @@ async fn no_more_calls_at_once_than_the_width() {
 fn content_of_another_messenger_is_refused() {
     let content = Content::Slack(slack::format::SlackContent::from(slack_morphism::SlackMessageContent::new()));
     let target = Target::Telegram { chat: -1, topic: None };
-    let refused = Call::new(Arc::new(|| true), &target, content, DeliveryId(1), 0).err();
+    let refused = Call::new(Arc::new(|| true), &target, None, content, DeliveryId(1), 0).err();
     assert!(matches!(refused, Some(SendError::Refused { .. })), "{refused:?}");
 }
 

@@ -12,7 +12,7 @@ use slack_morphism::api::{
 use slack_morphism::prelude::SlackBlock;
 use slack_morphism::{
     SlackApiToken, SlackApiTokenValue, SlackChannelId, SlackClient, SlackClientApiCallContext,
-    SlackClientHttpConnector, SlackMessageContent, SlackMessageMetadata,
+    SlackClientHttpConnector, SlackMessageContent, SlackMessageMetadata, SlackTs,
 };
 use url::Url;
 
@@ -53,7 +53,10 @@ impl Client {
         };
         let session = self.slack.open_session(token);
         match session.http_session_api.http_post::<_, Answer>(POST_MESSAGE, post, None).await {
-            Ok(answer) => answer.receipt(&post.request.channel.0, &self.secrets),
+            Ok(answer) => {
+                let thread = post.request.thread_ts.as_ref().map(|ts| ts.0.as_str());
+                answer.receipt(&post.request.channel.0, thread, &self.secrets)
+            }
             Err(error) => Err(of_api(error, &self.secrets)),
         }
     }
@@ -100,6 +103,11 @@ impl Post {
             .with_unfurl_links(unfurl)
             .with_unfurl_media(unfurl);
         Self { request, mrkdwn: false }
+    }
+
+    /// In the thread of the message that has this `ts`.
+    pub fn reply_to(self, ts: String) -> Self {
+        Self { request: self.request.with_thread_ts(SlackTs(ts)), ..self }
     }
 }
 

@@ -23,6 +23,9 @@ pub struct Answer {
     pub ts: Option<String>,
     #[serde(default, deserialize_with = "reply::lenient")]
     pub channel: Option<String>,
+    /// The message as it was posted.
+    #[serde(default, deserialize_with = "reply::lenient")]
+    pub message: Option<Posted>,
     #[serde(default, deserialize_with = "reply::lenient")]
     pub error: Option<String>,
     /// Beside `missing_scope`: the scope that is missing.
@@ -36,6 +39,14 @@ pub struct Answer {
 }
 
 #[derive(Debug, Default, Deserialize)]
+pub struct Posted {
+    #[serde(default, deserialize_with = "reply::lenient")]
+    ts: Option<String>,
+    #[serde(default, deserialize_with = "reply::lenient")]
+    thread_ts: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
 pub struct Metadata {
     /// Beside `invalid_blocks`: what is wrong, with JSON pointers.
     #[serde(default, deserialize_with = "reply::lenient")]
@@ -43,13 +54,21 @@ pub struct Metadata {
 }
 
 impl Answer {
-    /// `asked` is the channel that was posted to. Slack's own id of it, which it answers, may be another.
-    pub fn receipt(self, asked: &str, secrets: &Secrets) -> Result<Receipt, SendError> {
+    /// `asked` is the channel that was posted to. Slack's own id of it, which it answers, may be another. `thread` is the
+    /// `thread_ts` that was posted with: where that message is gone, Slack posts to the channel itself and says so only by
+    /// a `message` that has a `ts` and no `thread_ts` (seen: github.com/slack-go/slack issue 1571).
+    pub fn receipt(self, asked: &str, thread: Option<&str>, secrets: &Secrets) -> Result<Receipt, SendError> {
         if self.ok != Some(true) {
             return Err(self.refusal(secrets));
         }
+        let is_top = |message: Posted| message.ts.is_some() && message.thread_ts.is_none();
+        let thread = thread.filter(|_| !self.message.is_some_and(is_top));
         Ok(match self.ts {
-            Some(ts) => Receipt::Slack { channel: self.channel.unwrap_or_else(|| asked.to_owned()), ts },
+            Some(ts) => Receipt::Slack {
+                channel: self.channel.unwrap_or_else(|| asked.to_owned()),
+                ts,
+                thread: thread.map(str::to_owned),
+            },
             None => Receipt::Unnumbered,
         })
     }
@@ -79,6 +98,7 @@ impl Answer {
                 let said = messages.unwrap_or_default().iter().flat_map(|message| [": ", message]);
                 SendError::Content { code: secrets.excerpt(&std::iter::once(code).chain(said).collect::<String>()) }
             }
+            Class::ParentGone => SendError::ParentGone { code: named },
             Class::Bug => SendError::Refused { code: named },
         }
     }
@@ -152,6 +172,7 @@ enum Class {
     Unclear,
     Held(Scope, &'static str),
     Content,
+    ParentGone,
     Bug,
 }
 
@@ -166,7 +187,7 @@ const WEBHOOK: &str = "the webhook is gone or switched off: make a new one and s
 /// `None` for a code that is not listed.
 #[rustfmt::skip] // one row of the documentation, one row here
 fn class(code: &str) -> Option<Class> {
-    use Class::{Bug, Content, Held, Paced, Unclear};
+    use Class::{Bug, Content, Held, Paced, ParentGone, Unclear};
     use Scope::{Account, Lane};
     Some(match code {
         // Surely not posted, later it may be.
@@ -191,10 +212,13 @@ fn class(code: &str) -> Option<Class> {
         "not_in_channel" => Held(Lane, "invite the app to the channel"),
         "is_archived" => Held(Lane, "the channel is archived: restore it or lead its routes elsewhere"),
         "restricted_action" | "restricted_action_read_only_channel" | "restricted_action_thread_only_channel"
-        | "restricted_action_non_threadable_channel" | "restricted_action_thread_locked" | "messages_tab_disabled"
-        | "cannot_reply_to_message" | "team_not_found" | "user_not_found" | "users_not_found"
+        | "messages_tab_disabled" | "team_not_found" | "user_not_found" | "users_not_found"
         | "user_not_in_channel" => Held(Lane, CHANNEL),
         code if code.starts_with("slack_connect_") && code.ends_with("_blocked") => Held(Lane, CHANNEL),
+
+        // The message that was replied to. The last two are not among the documented ones of chat.postMessage.
+        "cannot_reply_to_message" | "restricted_action_thread_locked" | "restricted_action_non_threadable_channel"
+        | "thread_not_found" | "invalid_thread_ts" => ParentGone,
 
         // The message that should be edited. A post is answered so only by mistake.
         "message_not_found" | "cant_update_message" | "edit_window_closed" | "is_inactive" | "block_mismatch"

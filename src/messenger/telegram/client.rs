@@ -6,7 +6,8 @@ use secrecy::{ExposeSecret, SecretString};
 use teloxide::payloads::{SendMessage, SendMessageSetters};
 use teloxide::requests::Payload;
 use teloxide::types::{
-    ChatId, InlineKeyboardButton, InlineKeyboardMarkup, LinkPreviewOptions, MessageId, ParseMode, Recipient, ThreadId,
+    ChatId, InlineKeyboardButton, InlineKeyboardMarkup, LinkPreviewOptions, MessageId, ParseMode, Recipient,
+    ReplyParameters, ThreadId,
 };
 
 use super::error::receipt;
@@ -52,7 +53,8 @@ impl Client {
             Recipient::Id(ChatId(chat)) => Some(chat),
             Recipient::ChannelUsername(_) => None,
         };
-        receipt(&reply, asked, &self.secrets)
+        let reply_to = message.reply_parameters.as_ref().map(|parent| i64::from(parent.message_id.0));
+        receipt(&reply, asked, reply_to, &self.secrets)
     }
 }
 
@@ -79,6 +81,12 @@ pub fn message(chat: i64, topic: Option<i32>, content: TelegramContent) -> SendM
         None | Some(GENERAL_TOPIC) => message,
         Some(topic) => message.message_thread_id(ThreadId(MessageId(topic))),
     }
+}
+
+/// As a reply. Not `allow_sending_without_reply`: that the parent is gone must be known, or later messages would be sent
+/// to it as well.
+pub fn reply_to(parent: i32, message: SendMessage) -> SendMessage {
+    message.reply_parameters(ReplyParameters::new(MessageId(parent)))
 }
 
 #[cfg(test)]

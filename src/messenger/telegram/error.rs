@@ -47,14 +47,19 @@ struct Parameters {
     migrate_to_chat_id: Option<i64>,
 }
 
-/// Reads the answer to a `sendMessage` to the chat `asked`. (An edit's `message is not modified` is a success; whoever
+/// Reads the answer to a `sendMessage` to the chat `asked`, perhaps as a reply. (An edit's `message is not modified` is a success; whoever
 /// edits asks for it before this table.)
-pub fn receipt(reply: &Reply, asked: Option<i64>, secrets: &Secrets) -> Result<Receipt, SendError> {
+pub fn receipt(
+    reply: &Reply,
+    asked: Option<i64>,
+    reply_to: Option<i64>,
+    secrets: &Secrets,
+) -> Result<Receipt, SendError> {
     match reply::object::<Answer>(&reply.body) {
         Ok(Answer { ok: Some(true), result, .. }) if reply.status.is_success() => {
             let (chat, message) = result.map_or((None, None), |sent| (sent.chat.map(|chat| chat.id), sent.message_id));
             Ok(match (chat.or(asked), message) {
-                (Some(chat), Some(message)) => Receipt::Telegram { chat, message },
+                (Some(chat), Some(message)) => Receipt::Telegram { chat, message, reply_to },
                 _ => Receipt::Unnumbered,
             })
         }
@@ -92,6 +97,7 @@ fn refusal(answer: Answer, reply: &Reply, secrets: &Secrets) -> SendError {
             Class::Unclear => SendError::Unclear { what: named, cause: None },
             Class::Held(scope, hint) => SendError::Held { code: named, hint: Some(hint.into()), scope },
             Class::Content => SendError::Content { code: named },
+            Class::ParentGone => SendError::ParentGone { code: named },
             Class::Bug => SendError::Refused { code: named },
         },
     }
@@ -103,6 +109,7 @@ enum Class {
     Unclear,
     Held(Scope, &'static str),
     Content,
+    ParentGone,
     Bug,
 }
 
@@ -158,7 +165,8 @@ const TABLE: &[(u16, &str, Class)] = &[
     (400, "BUTTON_DATA_INVALID", Class::Content),
     (400, "BUTTON_URL_INVALID", Class::Content),
     (400, "reply markup is too long", Class::Content),
-    (400, "message to be replied not found", Class::Content),
+    (400, "message to be replied not found", Class::ParentGone),
+    (400, "replied message not found", Class::ParentGone),
     (400, "ENTITY_*_INVALID", Class::Content),
 
     (400, "message is not modified", Class::Content),

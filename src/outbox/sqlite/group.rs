@@ -153,6 +153,7 @@ impl Group<'_> {
                     give_up_at: planned.give_up_at,
                     route: &planned.route,
                     template: &planned.template,
+                    style: planned.style,
                 },
             )?;
         }
@@ -215,6 +216,10 @@ impl Group<'_> {
         if let Some(attempt) = &settlement.attempt {
             self.statements += 1;
             statements::insert_attempt(self.db, settlement.delivery, attempt)?;
+        }
+        if let Some(thread) = &settlement.thread {
+            self.statements += 1;
+            statements::begin_thread(self.db, lease.lane, thread, settlement.at)?;
         }
         let hold = match (&settlement.hold, state) {
             (Some(hold), _) => Some(Some(hold.clone())),
@@ -300,11 +305,13 @@ impl Group<'_> {
         let old = statements::old_events(self.db, expired.events_to, cutoff, EXPIRE_BATCH)?;
         let events_to = old.last().filter(|_| old.len() == EXPIRE_BATCH).map(|(last, ..)| *last);
         let mut rows = statements::forget_unreadable(self.db, cutoff, UNREADABLE_KEPT)?;
+        let threads = statements::forget_threads(self.db, cutoff, EXPIRE_BATCH)?;
+        rows += threads;
         for (event, first, count) in old {
             rows += statements::delete_event(self.db, event, first, count, cutoff)?;
         }
         let seen_to = statements::forget_seen(self.db, expired.seen_to, FORGET_BATCH, now)?;
-        let more = events_to.is_some() || seen_to.is_some();
+        let more = events_to.is_some() || seen_to.is_some() || threads == EXPIRE_BATCH;
         let walked = Walked { events_to: events_to.unwrap_or_default(), seen_to: seen_to.unwrap_or_default() };
         Ok(Effect::Expired(Expired { rows, more }, walked))
     }

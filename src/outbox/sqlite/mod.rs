@@ -28,7 +28,7 @@ use super::{
     OutboxError, Place, Replay, Settlement, Until,
 };
 use crate::clock::Clock;
-use crate::delivery::{DeliveryId, EventId};
+use crate::delivery::{DeliveryId, EventId, Receipt};
 use checkpoint::Checkpoints;
 use file::{lock, migrate, open, ours, own_file};
 use group::Change;
@@ -177,6 +177,11 @@ impl Outbox for Sqlite {
         let begins = heads.first().map_or(last, |due| Segment::of(due.id.0));
         self.lanes().begins_later(lane, begin, begins);
         Ok(heads)
+    }
+
+    async fn thread(&self, lease: &Lease, issue: &str) -> Result<Option<Receipt>, OutboxError> {
+        let (lane, issue) = (lease.lane, issue.to_owned());
+        self.lanes_reader.read(move |db| statements::thread(db, lane, &issue)).await
     }
 
     async fn settle(&self, lease: &Lease, settlement: Settlement) -> Result<(), OutboxError> {

@@ -115,7 +115,7 @@ impl Slack {
     fn post(&mut self, arguments: &Value, now: Timestamp, record: &mut Record) -> Reply {
         let channel = self.open(arguments)?;
         content(arguments)?;
-        let thread = thread(arguments)?;
+        let thread = thread(arguments)?.filter(|parent| stands(record, &channel, parent));
         let metadata = metadata(arguments)?;
         let mut body = arguments.clone();
         let cut = units(text(&body, "text").unwrap_or_default()) > MOST_TEXT;
@@ -259,13 +259,19 @@ pub(super) fn webhook_content(arguments: &Value) -> Result<(), Refused> {
     content(arguments)
 }
 
-/// The form of a parent's name is checked, not whether it stands: Slack has no error for that.
+/// The form of a parent's name is checked; for one that is gone Slack has no error.
 pub(super) fn thread(arguments: &Value) -> Result<Option<String>, Refused> {
     match arguments.get("thread_ts") {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(ts)) if is_ts(ts) => Ok(Some(ts.clone())),
         Some(_) => Err("invalid_thread_ts".into()),
     }
+}
+
+/// A message under one that is gone is posted to the channel itself, without a word. One that was deleted under its replies
+/// leaves its place behind, and the thread goes on.
+pub(super) fn stands(record: &Record, conversation: &str, parent: &str) -> bool {
+    record.posted(conversation).any(|post| post.id == parent || post.thread.as_deref() == Some(parent))
 }
 
 fn is_ts(ts: &str) -> bool {

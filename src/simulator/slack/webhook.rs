@@ -8,7 +8,7 @@ use super::super::call::{Answer, Call, Given, TEXT};
 use super::super::pace::whole_seconds;
 use super::super::record::{Posted, Record};
 use super::super::server::{Refusal, Service};
-use super::methods::{thread, webhook_content};
+use super::methods::{stands, thread, webhook_content};
 use super::{Refused, Slack, seen};
 
 /// What a webhook's address leads to.
@@ -41,7 +41,8 @@ impl Slack {
         match self.judge(call, &path) {
             Ok(body) => {
                 self.take(&path, now);
-                let thread = thread(&body).unwrap_or_default();
+                let parent = thread(&body).unwrap_or_default();
+                let thread = parent.filter(|parent| stands(record, &path, parent));
                 let (id, seen) = (self.ts(now), seen::message(&body));
                 record.post(Posted { id, conversation: path, thread, at: now, seen, edits: 0, body });
                 Answer::new(200, TEXT, "ok", Given::Done)

@@ -22,7 +22,7 @@ async fn a_post_carries_its_delivery_and_no_markup() {
     let server = Fixture::start([fixture::json(r#"{"ok":true,"channel":"C1","ts":"1.2"}"#)]).await;
     let client = Client::new(transport(), &format!("{}/api/", server.base), Some(&"xoxb-1".into())).unwrap();
     let receipt = client.post(&Post::new("C1", content(), DeliveryId(42), 0)).await.unwrap();
-    assert_eq!(receipt, Receipt::Slack { channel: "C1".into(), ts: "1.2".into() });
+    assert_eq!(receipt, Receipt::Slack { channel: "C1".into(), ts: "1.2".into(), thread: None });
     let head = &server.requests()[0];
     assert!(head.starts_with("POST /api/chat.postMessage HTTP/1.1\r\n"), "{head}");
     assert!(head.contains("\r\nauthorization: Bearer xoxb-1\r\n"), "{head}");
@@ -44,6 +44,25 @@ async fn a_post_carries_its_delivery_and_no_markup() {
 fn later_parts_say_which_they_are() {
     let post = serde_json::to_value(Post::new("C1", content(), DeliveryId(42), 2)).unwrap();
     assert_eq!(post["metadata"]["event_payload"], json!({"delivery_id": "42", "part": "2"}));
+}
+
+/// Slack says nothing when it posts to the channel itself, because the message to reply to is gone.
+#[tokio::test]
+async fn a_receipt_tells_the_thread_in_which_the_message_stands() {
+    let answers = [
+        (r#"{"ok":true,"channel":"C1","ts":"1.2","message":{"ts":"1.2","thread_ts":"1.1"}}"#, Some("1.1")),
+        (r#"{"ok":true,"channel":"C1","ts":"1.2","message":{"ts":"1.2","text":"5"}}"#, None),
+        (r#"{"ok":true,"channel":"C1","ts":"1.2","message":{"text":"5"}}"#, Some("1.1")), // not Slack's whole message
+        (r#"{"ok":true,"channel":"C1","ts":"1.2"}"#, Some("1.1")),
+    ];
+    let server = Fixture::start(answers.map(|(answer, _)| fixture::json(answer))).await;
+    let client = Client::new(transport(), &server.base, Some(&"xoxb-1".into())).unwrap();
+    for (n, (answer, stands_in)) in answers.into_iter().enumerate() {
+        let post = Post::new("C1", content(), DeliveryId(42), 0).reply_to("1.1".into());
+        let Receipt::Slack { thread, .. } = client.post(&post).await.unwrap() else { panic!("{answer}") };
+        assert_eq!(thread.as_deref(), stands_in, "{answer}");
+        assert_eq!(server.body(n)["thread_ts"], "1.1");
+    }
 }
 
 #[tokio::test]

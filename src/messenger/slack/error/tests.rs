@@ -60,10 +60,14 @@ async fn each_code_has_its_advice() {
         (
             "hold Lane",
             "channel_not_found not_in_channel is_archived restricted_action restricted_action_read_only_channel \
-             restricted_action_thread_only_channel restricted_action_non_threadable_channel \
-             restricted_action_thread_locked messages_tab_disabled cannot_reply_to_message team_not_found \
-             user_not_found users_not_found user_not_in_channel slack_connect_file_upload_sharing_blocked \
+             restricted_action_thread_only_channel messages_tab_disabled team_not_found user_not_found \
+             users_not_found user_not_in_channel slack_connect_file_upload_sharing_blocked \
              slack_connect_canvas_sharing_blocked",
+        ),
+        (
+            "newthread",
+            "cannot_reply_to_message restricted_action_thread_locked restricted_action_non_threadable_channel \
+             thread_not_found invalid_thread_ts",
         ),
         (
             "plain",
@@ -98,7 +102,7 @@ async fn each_code_has_its_advice() {
 #[tokio::test]
 async fn each_other_answer_has_its_advice() {
     let posted = r#"{"ok":true,"channel":"C9","ts":"1.2","message":{"x":[1]},"new":{}}"#;
-    let slack = |ts: &str| format!(r#"Slack {{ channel: "{ts}", ts: "1.2" }}"#);
+    let slack = |ts: &str| format!(r#"Slack {{ channel: "{ts}", ts: "1.2", thread: None }}"#);
     let rows = [
         (json(posted), slack("C9")),
         (answer("200 OK", "Content-Type: text/html", posted), slack("C9")),

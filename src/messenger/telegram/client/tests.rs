@@ -23,7 +23,7 @@ async fn a_post_is_text_with_entities() {
     let server = Fixture::start([fixture::json(r#"{"ok":true,"result":{"message_id":9,"chat":{"id":-1005}}}"#)]).await;
     let client = client(&format!("{}/tg/", server.base), "1:canary").unwrap();
     let receipt = client.post(&message(-1001, Some(7), content())).await.unwrap();
-    assert_eq!(receipt, Receipt::Telegram { chat: -1005, message: 9 });
+    assert_eq!(receipt, Receipt::Telegram { chat: -1005, message: 9, reply_to: None });
     let head = &server.requests()[0];
     assert!(head.starts_with("POST /tg/bot1:canary/SendMessage HTTP/1.1\r\n"), "{head}");
     assert_eq!(
@@ -36,6 +36,15 @@ async fn a_post_is_text_with_entities() {
             "link_preview_options": {"is_disabled": true},
         })
     );
+}
+
+#[tokio::test]
+async fn a_reply_is_refused_when_its_parent_is_gone() {
+    let server = Fixture::start([fixture::json(r#"{"ok":true,"result":{"message_id":9,"chat":{"id":-5}}}"#)]).await;
+    let client = client(&server.base, "1:canary").unwrap();
+    let receipt = client.post(&reply_to(4, message(-5, None, content()))).await.unwrap();
+    assert_eq!(receipt, Receipt::Telegram { chat: -5, message: 9, reply_to: Some(4) });
+    assert_eq!(server.body(0)["reply_parameters"], json!({"message_id": 4}));
 }
 
 #[test]

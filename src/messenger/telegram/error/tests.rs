@@ -88,7 +88,6 @@ async fn each_description_has_its_advice() {
                 "Bad Request: BUTTON_DATA_INVALID",
                 "Bad Request: BUTTON_URL_INVALID",
                 "Bad Request: reply markup is too long",
-                "Bad Request: message to be replied not found",
                 "Bad Request: ENTITY_BOUNDS_INVALID",
                 "Bad Request: a reason of tomorrow, chat not found",
             ],
@@ -103,6 +102,7 @@ async fn each_description_has_its_advice() {
                 "Bad Request: MESSAGE_ID_INVALID",
             ],
         ),
+        ("newthread", 400, &["Bad Request: message to be replied not found", "Bad Request: replied message not found"]),
         (
             "hold Account",
             409,
@@ -133,7 +133,7 @@ fn each_row_of_the_table_is_reached() {
 #[tokio::test]
 async fn each_other_answer_has_its_advice() {
     let posted = r#"{"ok":true,"result":{"message_id":9,"chat":{"id":-5,"type":"group"},"date":1,"new":[]}}"#;
-    let numbered = |chat: i64| format!("Telegram {{ chat: {chat}, message: 9 }}");
+    let numbered = |chat: i64| format!("Telegram {{ chat: {chat}, message: 9, reply_to: None }}");
     let slow = |parameters: &str| {
         let body =
             format!(r#"{{"ok":false,"error_code":429,"description":"Too Many Requests","parameters":{parameters}}}"#);
@@ -225,11 +225,11 @@ proptest! {
             headers: http::HeaderMap::new(),
             body: body.into(),
         };
-        prop_assert!(receipt(&reply(body), asked, &Secrets::new([])).is_err());
+        prop_assert!(receipt(&reply(body), asked, None, &Secrets::new([])).is_err());
         let refused = serde_json::json!({
             "ok": false, "error_code": code, "description": description, "parameters": {"retry_after": wait},
         });
-        let error = receipt(&reply(refused.to_string().into_bytes()), asked, &Secrets::new([])).unwrap_err();
+        let error = receipt(&reply(refused.to_string().into_bytes()), asked, None, &Secrets::new([])).unwrap_err();
         prop_assert!(error.to_string().chars().count() < 300);
         if wait >= 0.0 {
             prop_assert!(matches!(error, SendError::Paced { wait: Some(_), .. }), "{error:?}");

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use rusqlite::{Connection, OptionalExtension, Result, params};
 
 use super::one_row;
+use crate::delivery::Style;
 use crate::event::SourceName;
 use crate::outbox::sqlite::seen::Known;
 use crate::outbox::{Arrival, Fingerprint, Millis};
@@ -64,12 +65,13 @@ pub struct NewDelivery<'a> {
     pub give_up_at: Millis,
     pub route: &'a str,
     pub template: &'a str,
+    pub style: Style,
 }
 
 pub fn insert_delivery(db: &Connection, new: &NewDelivery<'_>) -> Result<()> {
     db.prepare_cached(
-        "insert into deliveries (id, event, lane, channel, planned_at, settled_at, give_up_at, route, template)
-         values (?1, ?2, ?3, ?4, ?5, ?5, ?6, ?7, ?8)",
+        "insert into deliveries (id, event, lane, channel, planned_at, settled_at, give_up_at, route, template, style)
+         values (?1, ?2, ?3, ?4, ?5, ?5, ?6, ?7, ?8, ?9)",
     )?
     .execute(params![
         new.id,
@@ -79,7 +81,8 @@ pub fn insert_delivery(db: &Connection, new: &NewDelivery<'_>) -> Result<()> {
         new.planned_at,
         new.give_up_at,
         new.route,
-        new.template
+        new.template,
+        new.style == Style::Thread,
     ])?;
     Ok(())
 }

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, Result, Row, ToSql, params};
 
 use super::{Json, Parsed, one_row};
-use crate::delivery::{DeliveryId, EventId};
+use crate::delivery::{DeliveryId, EventId, Receipt};
 use crate::event::ChannelName;
 use crate::outbox::{Due, LaneId, Millis, Part};
 
@@ -40,7 +40,7 @@ pub struct PendingInLane {
 pub fn heads(db: &Connection, lane: LaneId, from: Segment, last: Segment, most: usize) -> Result<Vec<Due>> {
     let mut select = db.prepare_cached(
         "select d.id, d.event, c.name, d.route, d.template, e.document, d.planned_at, d.give_up_at, d.attempts,
-                d.unclear, (select parts from messages where id = d.message), d.reason
+                d.unclear, (select parts from messages where id = d.message), d.reason, iif(d.style = 1, e.issue, null)
          from deliveries d indexed by pending join events e on e.id = d.event join channels c on c.id = d.channel
          where d.id >> 10 = ?1 and d.lane = ?2 and d.state = 0 order by d.id limit ?3",
     )?;
@@ -64,6 +64,7 @@ fn due(row: &Row<'_>) -> Result<Due> {
         channel: row.get::<_, Parsed<ChannelName>>(2)?.0,
         route: row.get(3)?,
         template: row.get(4)?,
+        thread: row.get(12)?,
         document: row.get(5)?,
         planned_at: row.get(6)?,
         give_up_at: row.get(7)?,
@@ -72,6 +73,12 @@ fn due(row: &Row<'_>) -> Result<Due> {
         parts: row.get::<_, Option<Json<Vec<Part>>>>(10)?.map(|json| json.0),
         reason: row.get(11)?,
     })
+}
+
+pub fn thread(db: &Connection, lane: LaneId, issue: &str) -> Result<Option<Receipt>> {
+    db.prepare_cached("select receipt from threads where lane = ?1 and issue = ?2")?
+        .query_row(params![lane.0, issue], |row| row.get::<_, Json<Receipt>>(0).map(|json| json.0))
+        .optional()
 }
 
 /// Of the lane's lowest pending delivery: its id, its channel, and when it was planned.

@@ -55,6 +55,12 @@ pub fn forget_seen(db: &Connection, after: Fingerprint, most: usize, now: Millis
     Ok(last)
 }
 
+/// Forgets up to `most` threads that began before `cutoff`.
+pub fn forget_threads(db: &Connection, cutoff: Millis, most: usize) -> Result<usize> {
+    db.prepare_cached("delete from threads where id in (select id from threads order by id limit ?2) and at < ?1")?
+        .execute(params![cutoff, most as i64])
+}
+
 /// Keeps the newest `keep` unreadable calls, none from before `cutoff`.
 pub fn forget_unreadable(db: &Connection, cutoff: Millis, keep: i64) -> Result<usize> {
     db.prepare_cached("delete from unreadable where at < ?1 or id <= (select max(id) - ?2 from unreadable)")?

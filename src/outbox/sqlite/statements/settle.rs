@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension, Result, params};
 
 use super::{Json, one_row};
 use crate::delivery::DeliveryId;
-use crate::outbox::{Attempt, Millis, Part, State};
+use crate::outbox::{Attempt, LaneId, Millis, Part, State, Thread};
 
 pub struct Settled<'a> {
     pub id: DeliveryId,
@@ -52,6 +52,14 @@ pub fn keep_message(db: &Connection, before: Option<i64>, parts: &[Part]) -> Res
             Ok(id)
         }
     }
+}
+
+/// In the place of the one before.
+pub fn begin_thread(db: &Connection, lane: LaneId, thread: &Thread, at: Millis) -> Result<()> {
+    one_row(
+        db.prepare_cached("insert or replace into threads (lane, issue, at, receipt) values (?1, ?2, ?3, ?4)")?
+            .execute(params![lane.0, thread.issue, at, Json(&thread.parent)])?,
+    )
 }
 
 pub fn insert_attempt(db: &Connection, delivery: DeliveryId, attempt: &Attempt) -> Result<()> {
