@@ -17,6 +17,7 @@ mod dependencies;
 mod deploy;
 mod disk;
 mod faults;
+mod fuzzed;
 mod hostile;
 mod limits;
 mod metrics;

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use handlebars::TemplateErrorReason;
 use handlebars::template::{Template, TemplateElement};
@@ -12,7 +13,7 @@ use super::front::{self, Front};
 use super::own::Dialect;
 use super::partials::Partials;
 use super::scan::{Flaw, flaws};
-use super::{Checked, Kept, Shared, Templates, check, default_name, defaults, helpers, stand_in};
+use super::{Checked, Defaults, Kept, Shared, Templates, check, default_name, defaults, helpers, stand_in};
 use crate::finding::Finding;
 use crate::message::is_blank;
 
@@ -21,6 +22,17 @@ const LARGEST: u64 = 64 * 1024;
 
 /// The folder of partials, beside the templates.
 const PARTIALS: &str = "partials";
+
+/// The binary's own templates, which need no partial: compiled once, however often a folder is loaded.
+static DEFAULTS: LazyLock<(Defaults, Vec<Finding>)> = LazyLock::new(|| {
+    let (shared, mut findings) = (Shared::new(Partials::default()), Vec::new());
+    let defaults = defaults::ALL.into_iter().map(|(language, name, text)| {
+        let (kept, found) = keep(Source::new(format!("(built in) {name}.md.hbs"), text), Dialect::Markdown, &shared);
+        findings.extend(found);
+        ((language, name), kept)
+    });
+    (defaults.collect(), findings)
+});
 
 pub(super) fn load(folder: Option<&Path>) -> (Templates, Vec<Finding>) {
     let mut findings = Vec::new();
@@ -55,13 +67,8 @@ pub(super) fn load(folder: Option<&Path>) -> (Templates, Vec<Finding>) {
             None => {}
         }
     }
-    let defaults = defaults::ALL.into_iter().map(|(language, name, text)| {
-        let (kept, found) = keep(Source::new(format!("(built in) {name}.md.hbs"), text), Dialect::Markdown, &shared);
-        findings.extend(found);
-        ((language, name), kept)
-    });
-    let defaults = defaults.collect();
-    (Templates { shared, own, forms, defaults }, findings)
+    findings.extend(DEFAULTS.1.iter().cloned());
+    (Templates { shared, own, forms, defaults: &DEFAULTS.0 }, findings)
 }
 
 impl Shared {

@@ -54,9 +54,11 @@ pub struct Templates {
     own: HashMap<String, Kept>,
     /// The admin's for one messenger, which win over those for both.
     forms: HashMap<(String, Messenger), Kept>,
-    /// The binary's, by language and name.
-    defaults: HashMap<(Language, &'static str), Kept>,
+    defaults: &'static Defaults,
 }
+
+/// The binary's, by language and name.
+type Defaults = HashMap<(Language, &'static str), Kept>;
 
 /// What all templates use.
 struct Shared {

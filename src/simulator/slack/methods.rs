@@ -219,7 +219,7 @@ fn validate(arguments: &Value) -> Reply {
 }
 
 /// The parts of a message that people read.
-fn content(arguments: &Value) -> Result<(), Refused> {
+pub(super) fn content(arguments: &Value) -> Result<(), Refused> {
     let plain = match arguments.get("text") {
         None | Some(Value::Null) => "",
         Some(Value::String(text)) => text,
@@ -280,7 +280,7 @@ fn is_ts(ts: &str) -> bool {
 }
 
 /// The metadata that Slack would ever give back: one whose type has a dot is taken and lost.
-fn metadata(arguments: &Value) -> Result<Option<Value>, Refused> {
+pub(super) fn metadata(arguments: &Value) -> Result<Option<Value>, Refused> {
     let Some(metadata) = parsed(arguments, "metadata") else { return Ok(None) };
     let (Some(kind), Some(payload)) = (metadata["event_type"].as_str(), metadata["event_payload"].as_object()) else {
         return Err("invalid_metadata_format".into());

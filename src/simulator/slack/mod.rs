@@ -23,12 +23,23 @@ use serde_json::{Map, Value, json};
 
 use super::call::{Answer, Call, Form, Given, add_pairs, bearer, of_interest};
 use super::pace::{Bucket, Window, whole_seconds};
-use super::record::{Posted, Record};
+use super::record::{Posted, Record, Seen};
 use super::server::{Refusal, Service, Simulator};
 use crate::clock::Clock;
 pub use webhook::SlackWebhook;
 
 pub type SlackSimulator = Simulator<Slack>;
+
+/// What people would see of a `chat.postMessage` with these arguments, without a server and wherever it goes.
+///
+/// # Errors
+/// Slack's word, and everything that is wrong.
+pub fn judge(arguments: &Value) -> Result<Seen, String> {
+    methods::content(arguments)
+        .and_then(|()| methods::metadata(arguments))
+        .map_err(|refused| format!("{} {}", refused.code, Value::Object(refused.more)))?;
+    Ok(seen::message(arguments))
+}
 
 /// What this Slack knows and how strict it is. At first: any token, any channel and webhook, real pace.
 #[derive(Clone)]

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::super::call::Call;
-use super::super::record::{Posted, Record};
+use super::super::record::{Posted, Record, Seen};
 use super::chats::{ChatKind, ChatState, TelegramChat};
 use super::entities::{self, Formatted};
 use super::{Refused, Telegram, conversation, html, keyboard};
@@ -200,6 +200,14 @@ fn answer_callback(body: &Value) -> Reply {
     }
     let notice = text(body, "text").unwrap_or_default();
     if notice.chars().count() > MOST_NOTICE { Err(Refused::bad("MESSAGE_TOO_LONG")) } else { Ok(true.into()) }
+}
+
+/// What would be seen of a message, as far as its chat has no say in it.
+pub(super) fn judge(body: &Value) -> Result<Seen, Refused> {
+    let formatted = formatted(body)?;
+    markup(body)?;
+    check_length(&formatted)?;
+    Ok(formatted.seen())
 }
 
 /// The text of a call with its entities, by `parse_mode` or `entities`; the former counts where both stand.

@@ -21,7 +21,7 @@ use serde_json::{Map, Value, json};
 
 use super::call::{Answer, Call, Form, Given, add_pairs, of_interest};
 use super::pace::{Bucket, Window, whole_seconds};
-use super::record::{Posted, Record};
+use super::record::{Posted, Record, Seen};
 use super::server::{Refusal, Service, Simulator};
 use crate::clock::Clock;
 pub use chats::{ChatKind, ChatState, TelegramChat, Topic};
@@ -34,6 +34,14 @@ pub fn conversation(chat: i64, topic: Option<i64>) -> String {
         Some(topic) => format!("{chat}/{topic}"),
         None => chat.to_string(),
     }
+}
+
+/// What people would see of a `sendMessage` with these arguments, without a server and wherever it goes.
+///
+/// # Errors
+/// Telegram's description.
+pub fn judge(arguments: &Value) -> Result<Seen, String> {
+    methods::judge(arguments).map_err(|refused| refused.description)
 }
 
 /// What this Telegram knows and how strict it is. At first: any token, any chat and topic, real pace.
