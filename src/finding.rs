@@ -59,6 +59,11 @@ impl Finding {
     }
 }
 
+/// A file's text with `\n` for whatever ends its lines, as YAML has them (`\r\n`, or `\r` alone): by these a [`Place`] counts.
+pub fn in_lines(text: &str) -> String {
+    text.replace("\r\n", "\n").replace('\r', "\n")
+}
+
 /// The hint for a name that is not among `known`: the likely one if there is one, and what there is.
 /// `what` says what the names are: "channels", "keys here".
 pub fn suggest<'a>(name: &str, what: &str, known: impl IntoIterator<Item = &'a str>) -> String {

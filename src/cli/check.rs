@@ -7,7 +7,7 @@ use std::path::Path;
 use annotate_snippets::{AnnotationKind, Level, Origin, Renderer, Snippet};
 
 use crate::config::{Config, is_path, is_variable, load};
-use crate::finding::{Finding, Severity};
+use crate::finding::{Finding, Severity, in_lines};
 
 /// All findings about the configuration at `path`, in its order; secrets that are not set are warnings.
 /// `checks` gives what other parts find, `env` the environment.
@@ -41,7 +41,8 @@ pub fn text(findings: &[Finding], styled: bool) -> String {
     let mut text = String::new();
     for finding in findings {
         let source = sources.entry(&finding.file).or_insert_with(|| std::fs::read(&finding.file).unwrap_or_default());
-        let source = String::from_utf8_lossy(source);
+        // Counted otherwise another line would be shown, perhaps one with a secret.
+        let source = in_lines(&String::from_utf8_lossy(source));
         let veiled = findings.iter().any(|f| f.veiled && (&f.file, f.line) == (&finding.file, finding.line));
         let line = source.lines().nth(finding.line.wrapping_sub(1)).filter(|line| !veiled && may_show(line));
         text += &renderer.render(&[report(finding, line)]);
@@ -203,6 +204,7 @@ mod tests {
             "x: {file: hunter2}",
             "telegram: {api_url: \"https://user:hunter2@example.com\"}",
             "channels: {a: {slack_webhook: https://hooks.slack.com/hunter2}}",
+            "a: 1\rb: 2\ntelegram: {api_url: \"https://user:hunter2@example.com\"}",
         ] {
             let (text, findings) = shown(&format!("{HEAD}{line}\n"), &["HOOK"]);
             assert_eq!(exit_code(&findings), 1, "{line}");

@@ -35,7 +35,7 @@ pub use self::source::{Source, SourceKind};
 pub use self::tracker::{Organization, TokenType, Tracker};
 use self::tree::Node;
 pub use self::url::BaseUrl;
-use crate::finding::{Finding, Place, Severity, suggest};
+use crate::finding::{Finding, Place, Severity, in_lines, suggest};
 use crate::message::Language;
 use crate::route::{Route, Router};
 use crate::telemetry::LogFormat;
@@ -139,8 +139,8 @@ fn read(path: &Path, file: &str) -> Result<String, Finding> {
     if bytes.len() as u64 > LARGEST {
         return Err(Finding::error(file, 0, 0, "the configuration is larger than 1 MiB"));
     }
-    String::from_utf8(bytes).map_err(|error| {
-        let before = String::from_utf8_lossy(&error.as_bytes()[..error.utf8_error().valid_up_to()]).into_owned();
+    String::from_utf8(bytes).map(|text| in_lines(&text)).map_err(|error| {
+        let before = in_lines(&String::from_utf8_lossy(&error.as_bytes()[..error.utf8_error().valid_up_to()]));
         let (line, last) = (before.matches('\n').count() + 1, before.rsplit('\n').next().unwrap_or_default());
         Finding::error(file, line, last.chars().count() + 1, "the configuration is not UTF-8 from here").veiled()
     })

@@ -386,10 +386,14 @@ fn needed_keys_and_files_that_are_none() {
     assert!(two.len() == 1 && two[0].line == 4 && two[0].message.contains("second document"), "{two:?}");
 
     let file = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(file.path(), b"a: b\nc: \xd0\xb6\xff\n").unwrap();
+    std::fs::write(file.path(), b"a: b\rc: \xd0\xb6\xff\n").unwrap();
     let found = load(file.path(), &|_| Vec::new()).err().unwrap();
     assert_eq!((found[0].line, found[0].column, found.len()), (2, 5, 1), "{found:?}");
     assert!(found[0].message.contains("not UTF-8"));
+    std::fs::write(file.path(), format!("{HEAD}routes: [{{name: a, when: \"1 == \r 2 kee\", channels: [a]}}]\n"))
+        .unwrap();
+    let found = load(file.path(), &|_| Vec::new()).err().unwrap();
+    assert_eq!((found[0].line, found[0].column), (5, 4), "{found:?}");
     let found = load(Path::new("/nonexistent/config.yaml"), &|_| Vec::new()).err().unwrap();
     assert_eq!((found[0].line, found[0].message.as_str()), (0, "the configuration does not exist"));
     let folder = tempfile::tempdir().unwrap();

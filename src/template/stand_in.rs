@@ -1,6 +1,8 @@
 //! How a variable's text passes Markdown unread: each of its UTF-16 units is written as one private-use character,
 //! U+F0000 + unit, which Markdown takes for a letter, and is turned back in what Markdown made.
 
+use crate::finding::in_lines;
+
 /// Where output ends, in characters: a message has at most four parts of a few thousand, whatever a template repeats.
 pub(super) const LONGEST_OUTPUT: usize = 256 * 1024;
 
@@ -22,7 +24,7 @@ pub(super) fn escape(text: &str) -> String {
 
 /// A template's own text, with line ends as `\n` and without characters that would be taken for stand-ins.
 pub(super) fn frame(source: &str) -> String {
-    source.replace("\r\n", "\n").replace(|c| unit(c).is_some(), "\u{FFFD}")
+    in_lines(source).replace(|c| unit(c).is_some(), "\u{FFFD}")
 }
 
 /// Turns stand-ins back in text that people see. It remembers the end of the text before.
@@ -124,7 +126,7 @@ mod tests {
 
     #[test]
     fn a_templates_own_stand_ins_are_replaced() {
-        assert_eq!(frame("a\u{F0041}\r\n\u{FFFFF}"), "a\u{FFFD}\n\u{FFFD}");
+        assert_eq!(frame("a\u{F0041}\r\n\u{FFFFF}\rb"), "a\u{FFFD}\n\u{FFFD}\nb");
     }
 
     #[test]
