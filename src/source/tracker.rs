@@ -273,8 +273,12 @@ mod tests {
     use crate::source::Queues;
 
     fn read(body: Value) -> Event {
+        read_text(&body.to_string())
+    }
+
+    fn read_text(body: &str) -> Event {
         let reader = Reader { web_url: "https://tracker.yandex.ru".into(), queues: Queues::default() };
-        let found = reader.read("", body.to_string().as_bytes()).unwrap();
+        let found = reader.read("", body.as_bytes()).unwrap();
         event(&SourceName::try_from("tracker".to_owned()).unwrap(), found, &reader, Timestamp::UNIX_EPOCH)
     }
 
@@ -358,6 +362,13 @@ mod tests {
         assert_eq!(event.comment.unwrap().text.as_deref(), Some("so what"));
         assert_eq!(event.actor.unwrap().display.as_deref(), Some("Пётр"));
         assert_eq!(event.event.at.unwrap().to_string(), "2026-05-12T09:15:02.1Z");
+    }
+
+    #[test]
+    fn a_number_is_kept_to_its_last_digit() {
+        let stored = serde_json::to_string(&read_text(r#"{"key":"TEST-1","n":1.7785777777777776e+50}"#)).unwrap();
+        let event: Event = serde_json::from_str(&stored).unwrap();
+        assert_eq!(event.body["n"].to_string(), "1.7785777777777776e+50");
     }
 
     #[test]
