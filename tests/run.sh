@@ -4,6 +4,7 @@
 #
 #   CAMPANILE_TARGET   where to build; by default a cache outside the repository
 #   CAMPANILE_KEEP     non-empty: go on after a failed step and tell all of them at the end
+#   CAMPANILE_FUZZ_SECONDS  how long each fuzz target runs; 60 by default
 
 set -u
 cd "$(dirname "$0")/.." || exit 1
@@ -119,5 +120,46 @@ if cargo deb --version >/dev/null 2>&1; then
     step package tests/deploy.sh package
 else
     printf '\n=== package: skipped, cargo-deb is not installed (`cargo install cargo-deb --locked`)\n'
+fi
+
+fuzz() { # fuzz TARGET...: side by side, from the repository's inputs and those that earlier runs found
+    running=""
+    for target in "$@"; do
+        mkdir -p "$fuzzed/$target"
+        cargo +nightly fuzz run --no-trace-compares "$target" "$fuzzed/$target" "fuzz/corpus/$target" -- \
+            -max_total_time="${CAMPANILE_FUZZ_SECONDS:-60}" -timeout=10 -rss_limit_mb=1024 -max_len=8192 -detect_leaks=0 \
+            -dict="fuzz/dictionaries/$target" >"$fuzzed/$target.log" 2>&1 &
+        running="$running $target=$!"
+    done
+    held=0
+    for target in $running; do
+        log="$fuzzed/${target%=*}.log"
+        if wait "${target#*=}"; then
+            printf '%s: %s\n' "${target%=*}" "$(grep -a '^Done ' "$log")"
+        else
+            held=1
+            printf '%s does not hold:\n' "${target%=*}"
+            grep -a -A 3 'panicked at\|^error\|ERROR: ' "$log" | cut -c 1-2000
+            printf 'The input, and how to try it again (`cargo +nightly fuzz`, or put it in fuzz/corpus/%s and run the test\n' \
+                "${target%=*}"
+            printf '`fuzzed`); all of it is in %s:\n' "$log"
+            grep -a -A 1 '^Failing input:\|^Reproduce with:' "$log"
+        fi
+    done
+    return $held
+}
+
+if cargo +nightly --version >/dev/null 2>&1; then
+    tools="$CARGO_TARGET_DIR/tools" fuzzed="$CARGO_TARGET_DIR/fuzz/corpus"
+    PATH="$tools/bin:$PATH"
+    export CARGO_TARGET_DIR="$CARGO_TARGET_DIR/fuzz"
+    command -v cargo-fuzz >/dev/null 2>&1 || step fuzz-tool cargo install --locked --root "$tools" cargo-fuzz
+    step fuzz-fetch cargo fetch --locked --manifest-path fuzz/Cargo.toml
+    step fuzz-build cargo +nightly fuzz build --no-trace-compares
+    step fuzz-reader-config fuzz reader config
+    step fuzz-template-splitting fuzz template splitting
+else
+    printf '\n=== fuzz: no nightly Rust is installed; the inputs of the corpus were held by the test `fuzzed`. Not looked for:\n'
+    printf '    new ones (`rustup toolchain install nightly --profile minimal` for that)\n'
 fi
 finish

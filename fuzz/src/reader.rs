@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use campanile::event::{Document, Event, Reading, SourceName};
+use campanile::event::{Document, Event, SourceName};
 use campanile::source::{Call, Queues, Reader, Said, Secrets, Source};
 use http::{HeaderMap, HeaderValue, Method};
 use jiff::Timestamp;
@@ -73,12 +73,10 @@ fn between_quotes(text: &str) {
         let own = (event.issue.unwrap().key, event.event.kind.as_str(), &event.body["priority"], &event.body["v"]);
         assert_eq!(own, ("TEST-1".to_owned(), "issue.created", &Value::from("minor"), &Value::from(1)));
 
-        match of(&format!("{{ {member}, {OWN} }}")) {
-            Some(event) if event.event.reading != Reading::Strict => {
-                assert_eq!(event.issue.unwrap().key, "TEST-1");
-                assert!(matches!(event.event.kind.as_str(), "issue.created" | "issue.updated"), "{:?}", event.event);
-            }
-            _ => {}
+        let behind = format!("{{ {member}, {OWN} }}");
+        if let Some(event) = of(&behind).filter(|_| serde_json::from_str::<Value>(&behind).is_err()) {
+            assert_eq!(event.issue.unwrap().key, "TEST-1");
+            assert!(matches!(event.event.kind.as_str(), "issue.created" | "issue.updated"), "{:?}", event.event);
         }
     }
 }

@@ -19,7 +19,7 @@ pub fn hold(messenger: Messenger, parts: &[Content], taken: impl Fn(&Content) ->
         let stored = part.to_json().unwrap();
         assert_eq!(Content::from_json(messenger, &stored).unwrap(), *part, "{stored}");
         let late = part.clone().late(NOTE);
-        for form in [part.plain(), late.plain(), part.clone(), late] {
+        for form in [part.clone(), late.plain(), late] {
             let is_taken = taken(&form);
             let body = body(&form);
             match judge(messenger, &body) {

@@ -7,7 +7,7 @@ use campanile::messenger::Content;
 use super::sent;
 
 /// More than all parts of either messenger can hold.
-const LONGEST: usize = 100_000;
+const LONGEST: usize = 40_000;
 
 /// `input`: a run of text in each line, behind a word whose letters say what it is.
 /// `p`, `i`, `1` to `9`, `q`, `c` begin a paragraph, an item, a numbered item, a quote, code; `>` indents an item;

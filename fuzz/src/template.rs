@@ -39,6 +39,7 @@ pub fn check(input: &[u8]) {
     let document = Document::new(document, Some(7));
     let own_words = files.values().copied().collect::<Vec<_>>().concat();
     for messenger in [Messenger::Slack, Messenger::Telegram] {
+        // In its own form, and in the common one that goes out where its messenger refuses that.
         for own in [true, false] {
             let (parts, _) = composer.compose("x", &document, "ops", messenger, own);
             assert!(!parts.is_empty(), "a delivery without a message");
