@@ -8,20 +8,16 @@ use tower::ServiceExt;
 use tracing::{info, warn};
 
 use super::{Channel, Plan, Runner, SETTLE_AGAIN};
-use crate::delivery::{Advice, Messenger, OnUnclear, Outcome, Receipt, Scope, SendError};
+use crate::delivery::{Advice, OnUnclear, Outcome, Receipt, Scope, SendError};
 use crate::event::Document;
 use crate::message::delayed;
 use crate::messenger::Content;
 use crate::messenger::sender::{Call, Sender, Target};
 use crate::outbox::{Attempt, Due, Hold, Lease, Millis, Next, OutboxError, Part, Settlement, Thread, Until};
-use crate::telemetry::{ByAccount, ByMessenger, ByTemplate};
+use crate::telemetry::{ByMessenger, ByTemplate};
 
 /// A message that arrives later than this after its event says so.
 const LATE: Duration = Duration::from_secs(2 * 60);
-/// Two lanes that Telegram told "too many" within this time: it is the bot that is meant.
-const SECOND_LANE_WITHIN_MS: Millis = 10_000;
-/// A messenger that asks for a pause and names no time.
-const UNNAMED_PAUSE: Duration = Duration::from_secs(1);
 
 /// What the lane's turn does after a delivery.
 pub enum Then {
@@ -32,7 +28,7 @@ pub enum Then {
 }
 
 /// A delivery on its way: what is due, its parts in the messenger's form, and how they were settled so far.
-struct Way<'a> {
+pub(super) struct Way<'a> {
     due: &'a Due,
     channel: &'a Channel,
     sender: &'a Sender,
@@ -40,7 +36,7 @@ struct Way<'a> {
     parts: Vec<(Content, Part)>,
     /// The rendering is in the outbox already.
     kept: bool,
-    unclear: bool,
+    pub(super) unclear: bool,
     /// What began the thread takes no more replies.
     begins_anew: bool,
 }
@@ -251,109 +247,13 @@ impl Runner {
         None
     }
 
-    /// The lane (or its account) must wait: for how long, and whether that outlives a restart.
-    async fn wait(&self, lease: &Lease, way: &mut Way<'_>, attempt: Attempt, advice: Advice) -> Then {
-        way.unclear |= advice == Advice::Unclear;
-        let reason = attempt.detail.clone();
-        let (hold, until) = match advice {
-            Advice::Wait { at_least: Some(wait), scope } => {
-                let hold = Hold { until: self.later(wait), reason, needs_a_person: false };
-                match self.whom_it_means(lease, scope) {
-                    Scope::Lane => (Some(hold), Until::Now),
-                    Scope::Account => {
-                        self.hold_account(hold).await;
-                        (None, Until::Now)
-                    }
-                }
-            }
-            // The messenger named no time: at least a second, and longer each time.
-            Advice::Wait { at_least: None, scope } => {
-                let wait = self.lanes_in_trouble.back_off(lease.lane).max(UNNAMED_PAUSE);
-                if self.whom_it_means(lease, scope) == Scope::Account {
-                    self.hold_account(Hold { until: self.later(wait), reason, needs_a_person: false }).await;
-                }
-                (None, Until::BackedOff(self.later(wait)))
-            }
-            Advice::Hold { scope, reason } => {
-                self.works.metrics.holds.get_or_create(&ByAccount { account: self.account.to_string() }).inc();
-                match scope {
-                    Scope::Lane => {
-                        let until = self.later(self.lanes_in_trouble.probe_in(lease.lane));
-                        (Some(Hold { until, reason, needs_a_person: true }), Until::Now)
-                    }
-                    Scope::Account => {
-                        let (until, is_new) = self.next_probe();
-                        if is_new {
-                            self.hold_account(Hold { until, reason, needs_a_person: true }).await;
-                        }
-                        // The lane waits by itself too: should the account's hold be gone, nothing is sent in circles.
-                        (None, Until::BackedOff(until))
-                    }
-                }
-            }
-            Advice::Again
-            | Advice::Unclear
-            | Advice::Plain
-            | Advice::NewThread
-            | Advice::Moved(_)
-            | Advice::GiveUp(_) => {
-                let back_off = self.lanes_in_trouble.back_off(lease.lane);
-                // An open breaker lets one call through every 2 s: no lane's own back-off may stretch that.
-                let wait = self.breaker.refusal().map_or(back_off, |probe_in| back_off.min(probe_in));
-                (None, Until::BackedOff(self.later(wait)))
-            }
-        };
-        match self.settle_pending(lease, way, attempt, hold).await {
-            Some(then) => then,
-            None => Then::Release(until),
-        }
-    }
-
-    /// Telegram speaks of a chat first; when a second chat hears the same soon after, the bot is meant. Slack says whom
-    /// it means.
-    fn whom_it_means(&self, lease: &Lease, scope: Scope) -> Scope {
-        if self.messenger != Messenger::Telegram {
-            return scope;
-        }
-        let now = self.works.clock.now_ms();
-        let mut last = self.last_paced.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = last.replace((lease.lane, now));
-        match before {
-            Some((lane, at)) if scope == Scope::Lane && lane != lease.lane && now - at <= SECOND_LANE_WITHIN_MS => {
-                Scope::Account
-            }
-            _ => scope,
-        }
-    }
-
-    /// When the account's next probe may go, and whether that is news. Calls that were on their way together are one
-    /// failure of the account, not many.
-    fn next_probe(&self) -> (Millis, bool) {
-        let mut next = self.next_probe_at.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_new = *next <= self.works.clock.now_ms();
-        if is_new {
-            *next = self.later(self.account_in_trouble.probe_in(()));
-        }
-        (*next, is_new)
-    }
-
-    async fn hold_account(&self, hold: Hold) {
-        let held = self.works.outbox.account_hold(&self.account);
-        let hold = held.iter().fold(hold, |hold, held| hold.beside(held));
-        if held.as_ref() == Some(&hold) {
-            return;
-        }
-        if hold.needs_a_person {
-            warn!(account = %self.account, reason = hold.reason, "the account is held until somebody mends this; one message probes now and then");
-        } else {
-            info!(account = %self.account, reason = hold.reason, "the account is paused by the messenger");
-        }
-        if let Err(error) = self.works.outbox.hold_account(&self.account, Some(hold)).await {
-            warn!(account = %self.account, %error, "the account's hold could not be written");
-        }
-    }
-
-    async fn settle_pending(&self, lease: &Lease, way: &Way<'_>, attempt: Attempt, hold: Option<Hold>) -> Option<Then> {
+    pub(super) async fn settle_pending(
+        &self,
+        lease: &Lease,
+        way: &Way<'_>,
+        attempt: Attempt,
+        hold: Option<Hold>,
+    ) -> Option<Then> {
         let settlement = Settlement {
             delivery: way.due.id,
             at: self.works.clock.now_ms(),

@@ -7,6 +7,7 @@ mod compose;
 mod deliver;
 mod pace;
 mod trouble;
+mod wait;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -217,13 +218,6 @@ impl Runner {
                 info!(account = %self.account, "the messenger answers again");
                 self.works.outbox.end_back_off(&self.account);
             }
-        }
-    }
-
-    async fn end_account_hold(&self) {
-        self.account_in_trouble.over(&());
-        if let Err(error) = self.works.outbox.hold_account(&self.account, None).await {
-            warn!(account = %self.account, %error, "the end of the account's hold could not be written");
         }
     }
 
