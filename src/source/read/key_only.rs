@@ -21,6 +21,13 @@ pub fn keys_by_name(text: &str) -> Vec<String> {
     keys
 }
 
+/// Whether members of this name stand in a text more than once, on any level.
+pub fn is_named_twice(text: &str, name: &str) -> bool {
+    let quotes = text.match_indices('"');
+    let members = quotes.filter_map(|(quote, _)| text[quote + 1..].strip_prefix(name)?.strip_prefix('"'));
+    members.filter(|rest| rest.trim_start().starts_with(':')).nth(1).is_some()
+}
+
 fn named(text: &str) -> Option<&str> {
     let rest = KEY_NAMES.iter().find_map(|name| text.strip_prefix(name)?.strip_prefix('"'))?;
     let value = rest.trim_start().strip_prefix(':')?.trim_start();

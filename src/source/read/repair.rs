@@ -16,7 +16,7 @@
 
 use serde_json::Value;
 
-use super::key_only::keys_by_name;
+use super::key_only::{is_named_twice, keys_by_name};
 use super::taken::Taken;
 
 /// Deepest nesting. Bodies of triggers have three levels.
@@ -62,7 +62,9 @@ impl Mended {
         if mender.end == End::Broken || mender.repeated {
             return Some(Self { whole: false, keys, members: head });
         }
-        for name in ["event", "type"].iter().filter(|name| of_messenger && !head.has(name)) {
+        // A raw text can swallow the trigger's own member, and an author's is then the only one of its name.
+        let doubtful = of_messenger || is_named_twice(text, "event");
+        for name in ["event", "type"].iter().filter(|name| doubtful && !head.has(name)) {
             members.remove(name);
         }
         Some(Self { whole: true, keys, members })
@@ -207,12 +209,13 @@ impl<'a> Mender<'a> {
         self.open.pop();
     }
 
-    /// A member's name and its colon.
+    /// A member's name and its colon. No trigger writes a name with escapes; an author could hide one so.
     fn name(&mut self) -> Option<String> {
-        let Some((name, colon)) = self.name_at(self.at) else { return self.broken() };
-        let name = serde_json::from_str(&self.text[self.at..name]);
+        let Some((end, colon)) = self.name_at(self.at) else { return self.broken() };
+        let name = &self.text[self.at + 1..end - 1];
         self.at = colon + 1;
-        name.ok().or_else(|| self.broken())
+        let plain = !name.contains(|c: char| c == '\\' || c.is_control());
+        if plain { Some(name.to_owned()) } else { self.broken() }
     }
 
     /// Where a name in quotes ends that begins here, and where its colon stands.

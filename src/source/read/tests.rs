@@ -131,6 +131,13 @@ fn a_key_and_a_kind_behind_raw_text_may_be_its_authors() {
     let (key, reading, members) =
         told(r#"{"v":1,"summary":"","event":"evil","x":"a "q"","event":"moved","key":"TEST-1"}"#);
     assert_eq!((key.as_str(), reading, members), ("TEST-1", Reading::KeyOnly, json!({"v": 1})));
+    // The trigger's own `event` is swallowed by a text that the author began and left open.
+    for name in ["event", r"\u0065vent"] {
+        let text = format!(r#""}},"{name}":"evil","type":"resolved","x":"a"b"#);
+        let (key, _, members) =
+            told(&format!(r#"{{"comment": {{"text": "{text}"}}, "event": "created", "key": "TEST-1", "v": 1}}"#));
+        assert_eq!((key.as_str(), members.get("event"), members.get("type")), ("TEST-1", None, None), "{members}");
+    }
     // Of two keys behind the text nobody can know which.
     for body in [
         r#"{"summary":"a "q"","key":"EVIL-1","x":"","key":"TEST-1"}"#,
