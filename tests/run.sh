@@ -143,7 +143,7 @@ fuzz() { # fuzz TARGET...: side by side, from the repository's inputs and those 
             printf 'The input, and how to try it again (`cargo +nightly fuzz`, or put it in fuzz/corpus/%s and run the test\n' \
                 "${target%=*}"
             printf '`fuzzed`); all of it is in %s:\n' "$log"
-            grep -a -A 1 '^Failing input:\|^Reproduce with:' "$log"
+            grep -a -A 2 '^Failing input:\|^Reproduce with:' "$log"
         fi
     done
     return $held
