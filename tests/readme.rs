@@ -51,7 +51,8 @@ fn its_least_configuration_is_accepted() {
 fn the_files_it_names_exist() {
     for (name, page) in PAGES {
         let folders = ["src/", "tests/", "deploy/", "web/"];
-        let named: Vec<_> = words(page).into_iter().filter(|word| folders.iter().any(|of| word.starts_with(of))).collect();
+        let named: Vec<_> =
+            words(page).into_iter().filter(|word| folders.iter().any(|of| word.starts_with(of))).collect();
         let gone: Vec<_> = named.iter().filter(|path| !is_there(path)).collect();
         assert!(gone.is_empty(), "{name}: {gone:?}");
         assert!(named.len() > 40, "{name}: {}", named.len());

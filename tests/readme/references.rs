@@ -51,7 +51,8 @@ fn keys(schema: &Value, path: &str, found: &mut BTreeMap<String, Vec<String>>) {
     } else if schema["items"]["properties"].is_object() {
         keys(&schema["items"], path, found);
     } else {
-        let mut told: Vec<_> = schema.get("default").map(|default| format!("| `{}` |", text(default))).into_iter().collect();
+        let mut told: Vec<_> =
+            schema.get("default").map(|default| format!("| `{}` |", text(default))).into_iter().collect();
         let forms = schema["oneOf"].as_array().into_iter().flatten();
         for (name, member) in forms.filter_map(|form| form["properties"].as_object()).flatten() {
             told.push(format!("{name}: {}", member["default"]));
@@ -144,7 +145,8 @@ async fn the_body_of_its_trigger_is_read_strictly() {
     let world = Setup::default().start().await;
     for (name, page) in PAGES {
         let body = page.split("```text\n{").nth(1).unwrap().split("```").next().unwrap();
-        let mut body = format!("{{{body}").replace("{{issue.key}}", if name == "README.md" { "TEST-1" } else { "TEST-2" });
+        let mut body =
+            format!("{{{body}").replace("{{issue.key}}", if name == "README.md" { "TEST-1" } else { "TEST-2" });
         for (variable, value) in [
             ("{{issue.summary.json}}", r#""It \"burns\"\n""#),
             ("{{issue.author.login.json}}", r#""anna""#),
