@@ -219,14 +219,15 @@ impl Run {
     }
 }
 
-/// Nothing in the text can be seen: white space, and the characters that messengers show as nothing.
+/// Nothing in the text can be seen: white space, the characters that messengers show as nothing, and the marks over and
+/// under letters that Telegram takes away.
 pub fn is_blank(text: &str) -> bool {
     text.chars().all(|c| {
         c.is_whitespace()
             || c.is_control()
             || matches!(c,
-                '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
-                | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
+                '\u{ad}' | '\u{30a}' | '\u{333}' | '\u{33f}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}'
+                | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
                 | '\u{2060}'..='\u{206f}' | '\u{2800}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}'
                 | '\u{ffa0}' | '\u{e0000}'..='\u{e0fff}')
     })
@@ -277,7 +278,7 @@ mod tests {
             Block::Quote(vec![]),
         ]);
         assert_eq!(message.blocks, vec![paragraph(&["a ", "b"]), paragraph(&["c"])]);
-        assert!(Message::new(vec![paragraph(&["\u{3164}\u{200b}"])]).is_blank());
+        assert!(Message::new(vec![paragraph(&["\u{3164}\u{200b}", "\u{333}\u{30a}"])]).is_blank());
     }
 
     #[test]
