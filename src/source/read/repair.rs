@@ -33,8 +33,8 @@ const OF_MESSENGERS: &[&str] = &["chat_id", "link_names"];
 pub struct Mended {
     /// All members, or those before all authors' text.
     pub members: Taken,
-    /// `members` are all. They are not where a mistake is none of the known ones, nor where raw text stands in a body
-    /// that names a member twice: then an author's text plays at being members.
+    /// `members` are all. They are not where a mistake is none of the known ones, nor where a member stands twice: then
+    /// an author's text plays at being members.
     pub whole: bool,
     /// The key that stands before all authors' text; without one, the keys by name in the rest. More than one: nobody
     /// can know which is the trigger's.
@@ -49,10 +49,13 @@ impl Mended {
         }
         let mut mender = Mender::new(text, false);
         let mut members = mender.run();
-        if mender.end == End::Whole && !mender.raw {
+        let mut to_authors = Mender::new(text, true);
+        let head = to_authors.run();
+        // An author who writes a hole can go on with clean members: only the name that stands twice gives it away.
+        let no_authors = to_authors.end == End::Whole;
+        if mender.end == End::Whole && !mender.raw && (no_authors || !mender.repeated) {
             return Some(Self { whole: true, keys: members.key().into_iter().collect(), members });
         }
-        let head = Mender::new(text, true).run();
         let of_messenger = OF_MESSENGERS.iter().any(|name| head.has(name));
         let keys = match head.key() {
             Some(key) => vec![key],

@@ -131,6 +131,12 @@ fn a_key_and_a_kind_behind_raw_text_may_be_its_authors() {
     let (key, reading, members) =
         told(r#"{"v":1,"summary":"","event":"evil","x":"a "q"","event":"moved","key":"TEST-1"}"#);
     assert_eq!((key.as_str(), reading, members), ("TEST-1", Reading::KeyOnly, json!({"v": 1})));
+    // Also where the author's members are clean, but for a hole.
+    let (key, reading, members) =
+        told(r#"{"v":1,"summary":"","key":,"event":"evil","x":"","event":"moved","key":"TEST-1"}"#);
+    assert_eq!((key.as_str(), reading, members), ("TEST-1", Reading::KeyOnly, json!({"v": 1})));
+    let (key, reading, members) = told(r#"{"key":"TEST-1","event":"moved","tags":,"event":"evil"}"#);
+    assert_eq!((key.as_str(), reading, &members["event"]), ("TEST-1", Reading::Repaired, &json!("moved")));
     // The trigger's own `event` is swallowed by a text that the author began and left open.
     for name in ["event", r"\u0065vent"] {
         let text = format!(r#""}},"{name}":"evil","type":"resolved","x":"a"b"#);
