@@ -68,7 +68,11 @@ fn read(source: &Source, method: &Method, content_type: &str, query: &str, body:
 fn between_quotes(text: &str) {
     const OWN: &str = r#""event": "created", "key": "TEST-1", "priority": "minor", "v": 1"#;
     let of = |body: &str| read(&source(&[]), &Method::POST, "application/json", "", body.as_bytes());
-    for member in [format!(r#""summary":"{text}""#), format!(r#""comment": {{"text": "{text}"}}"#)] {
+    for member in [
+        format!(r#""summary":"{text}""#),
+        format!(r#""comment": {{"text": "{text}"}}"#),
+        format!(r#""fields":{{"team":"{text}"}}"#),
+    ] {
         let event = of(&format!("{{ {OWN}, {member},\n  \"status\": \"open\" }}")).unwrap();
         let own = (event.issue.unwrap().key, event.event.kind.as_str(), &event.body["priority"], &event.body["v"]);
         assert_eq!(own, ("TEST-1".to_owned(), "issue.created", &Value::from("minor"), &Value::from(1)));

@@ -34,7 +34,7 @@ pub struct Found {
     /// Without the absent ones: empty, null, blank, a lone `{{…}}`.
     pub members: Map<String, Value>,
     pub reading: Reading,
-    /// Something may be lost or guessed: mended, the key alone, or a member stood twice.
+    /// Something may be lost or guessed: mended, the key alone, no UTF-8, or a member stood twice.
     pub degraded: bool,
 }
 
@@ -43,7 +43,12 @@ impl Reader {
     /// Why no step could read it, for the sender and the admin.
     pub fn read(&self, query: &str, body: &[u8]) -> Result<Found, String> {
         let text = String::from_utf8_lossy(body);
-        let text = text.strip_prefix('\u{feff}').unwrap_or(&text).trim();
+        let mut found = self.read_text(query, text.strip_prefix('\u{feff}').unwrap_or(&text).trim())?;
+        found.degraded |= matches!(text, Cow::Owned(_)); // what was no UTF-8 is lost
+        Ok(found)
+    }
+
+    fn read_text(&self, query: &str, text: &str) -> Result<Found, String> {
         let (body, why) = Body::of(text);
         if let Some(key) = body.own_key() {
             return Ok(body.found(key));
@@ -54,9 +59,9 @@ impl Reader {
             return Ok(Found { key, members: asked.into_present(), reading: Reading::Query, degraded });
         }
         if let Body::Broken(mended) = &body
-            && let [one, other] = mended.keys.as_slice()
+            && let [one, other, ..] = mended.keys.as_slice()
         {
-            return Err(format!("{why}; behind raw text it names {one} and {other}: put `key` before such text"));
+            return Err(format!("{why}; behind people's text it names {one} and {other}: put `key` before such text"));
         }
         match body.any_key(text, &self.queues).or_else(|| self.queues.first(&pairs::values(query), Place::Text)) {
             Some(key) => Ok(Found { reading: Reading::KeyOnly, degraded: true, ..body.found(key) }),

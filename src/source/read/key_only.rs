@@ -21,11 +21,11 @@ pub fn keys_by_name(text: &str) -> Vec<String> {
     keys
 }
 
-/// Whether members of this name stand in a text more than once, on any level.
-pub fn is_named_twice(text: &str, name: &str) -> bool {
+/// How often members of this name stand in a text, on any level; two at most: more than one says all.
+pub fn times_named(text: &str, name: &str) -> usize {
     let quotes = text.match_indices('"');
     let members = quotes.filter_map(|(quote, _)| text[quote + 1..].strip_prefix(name)?.strip_prefix('"'));
-    members.filter(|rest| rest.trim_start().starts_with(':')).nth(1).is_some()
+    members.filter(|rest| rest.trim_start().starts_with(':')).take(2).count()
 }
 
 fn named(text: &str) -> Option<&str> {

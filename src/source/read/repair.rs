@@ -9,22 +9,36 @@
 //! | `"summary": "a "b" c\d"`, with newlines | that text, backslashes and all: a raw variable in quotes |
 //!
 //! A raw variable holds what an issue's author wrote, and that may look like the body's own members. A string ends only
-//! where another member or the body's end follows, but an author can write that too. So where raw text is met, the
+//! where another member or the body's end follows, but an author can write that too. So in a body with mistakes the
 //! issue's key is taken from what stands before all authors' text; from behind it only where one is named, which then
 //! must be the trigger's; and where a member stands twice, nothing behind is believed. What stays possible: where the
 //! trigger names no `key` or no `event` at all, an author can, just as in valid JSON.
 
 use serde_json::Value;
 
-use super::key_only::{is_named_twice, keys_by_name};
+use super::key_only::{keys_by_name, times_named};
 use super::taken::Taken;
 
 /// Deepest nesting. Bodies of triggers have three levels.
 const DEEPEST: usize = 32;
 /// Longest name of a member, longest number, longest `{{…}}` that is looked for, in bytes.
 const LONGEST_WORD: usize = 128;
-/// Members that hold what people write, whether it needed mending in this call or not.
-const OF_AUTHORS: &[&str] = &["summary", "description", "comment", "text", "title"];
+/// Members that hold what people write, whether it needed mending in this call or not; and all `<member>_name`.
+const OF_AUTHORS: &[&str] = &[
+    "summary",
+    "description",
+    "comment",
+    "text",
+    "title",
+    "fields",
+    "tags",
+    "components",
+    "message",
+    "name",
+    "display",
+];
+/// Members that name the event.
+const OF_EVENTS: &[&str] = &["event", "type"];
 /// Members of the messenger tutorials' bodies (tracker.md 3.3), which have no `key` and no `event`: their issue stands
 /// in the text. What is so named behind the text is an author's.
 const OF_MESSENGERS: &[&str] = &["chat_id", "link_names"];
@@ -36,8 +50,8 @@ pub struct Mended {
     /// `members` are all. They are not where a mistake is none of the known ones, nor where a member stands twice: then
     /// an author's text plays at being members.
     pub whole: bool,
-    /// The key that stands before all authors' text; without one, the keys by name in the rest. More than one: nobody
-    /// can know which is the trigger's.
+    /// The key that stands before all authors' text; without one, the keys that are named behind. More than one: nobody can
+    /// know which is the trigger's.
     pub keys: Vec<String>,
 }
 
@@ -50,27 +64,32 @@ impl Mended {
         let mut mender = Mender::new(text, false);
         let mut members = mender.run();
         let mut to_authors = Mender::new(text, true);
-        let head = to_authors.run();
-        // An author who writes a hole can go on with clean members: only the name that stands twice gives it away.
-        let no_authors = to_authors.end == End::Whole;
-        if mender.end == End::Whole && !mender.raw && (no_authors || !mender.repeated) {
-            return Some(Self { whole: true, keys: members.key().into_iter().collect(), members });
+        let mut head = to_authors.run();
+        if to_authors.end == End::Whole {
+            return Some(Self { whole: true, keys: members.keys().into_iter().take(1).collect(), members });
         }
+        // Behind a hole an author's members are clean: not raw text, but the name that stands twice tells of them.
+        let whole = mender.end == End::Whole && !mender.repeated;
         let of_messenger = OF_MESSENGERS.iter().any(|name| head.has(name));
-        let keys = match head.key() {
+        // Before all authors' text a trigger says nothing twice: some author's text stands under a name we do not know.
+        let known = !to_authors.repeated;
+        let keys = match head.keys().into_iter().next().filter(|_| known) {
             Some(key) => vec![key],
             None if of_messenger => Vec::new(),
+            None if whole && !mender.raw => members.keys(),
             None => keys_by_name(text),
         };
-        if mender.end == End::Broken || mender.repeated {
-            return Some(Self { whole: false, keys, members: head });
+        // Raw text can swallow the trigger's own member, and an author's is then the only one of its name.
+        let named = OF_EVENTS.iter().map(|name| times_named(text, name)).sum::<usize>();
+        if of_messenger || ((mender.raw || !whole) && named > 1) {
+            for name in OF_EVENTS {
+                if !(known && head.has(name)) {
+                    members.remove(name);
+                    head.remove(name);
+                }
+            }
         }
-        // A raw text can swallow the trigger's own member, and an author's is then the only one of its name.
-        let doubtful = of_messenger || is_named_twice(text, "event");
-        for name in ["event", "type"].iter().filter(|name| doubtful && !head.has(name)) {
-            members.remove(name);
-        }
-        Some(Self { whole: true, keys, members })
+        Some(Self { whole, keys, members: if whole { members } else { head } })
     }
 
     pub fn key(&self) -> Option<String> {
@@ -162,7 +181,7 @@ impl<'a> Mender<'a> {
         let mut taken = Taken::default();
         self.each(b'{', b'}', |mender| {
             let name = mender.name()?;
-            if mender.only_head && OF_AUTHORS.contains(&name.as_str()) {
+            if mender.only_head && (OF_AUTHORS.contains(&name.as_str()) || name.ends_with("_name")) {
                 return mender.ended(End::Head);
             }
             taken.add(name, mender.value()?);

@@ -42,13 +42,28 @@ impl Taken {
         self.members.get(name).and_then(Value::as_str)
     }
 
-    /// The issue's key.
+    /// The issue's key: of several the first counts.
     pub fn key(&self) -> Option<String> {
+        self.named_keys().next().map(str::to_owned)
+    }
+
+    /// The keys that its names give, each once.
+    pub fn keys(&self) -> Vec<String> {
+        let mut keys: Vec<String> = Vec::new();
+        for key in self.named_keys() {
+            if !keys.iter().any(|known| known == key) {
+                keys.push(key.to_owned());
+            }
+        }
+        keys
+    }
+
+    fn named_keys(&self) -> impl Iterator<Item = &str> {
         let named = |name: &&str| match self.members.get(*name)? {
             Value::Object(issue) => issue.get("key")?.as_str(),
             value => value.as_str(),
         };
-        self.key_names.iter().filter_map(named).map(str::trim).find(|key| is_key(key)).map(str::to_owned)
+        self.key_names.iter().filter_map(named).map(str::trim).filter(|key| is_key(key))
     }
 
     /// All members, absent ones too.
