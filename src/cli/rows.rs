@@ -61,7 +61,7 @@ pub fn deliveries(answer: &Value, times: &Times) -> String {
     rows(&headings, list(&answer["deliveries"]), |row| {
         let planned = times.show(&row["planned_at"]);
         let why = match (&row["reason"], &row["lane_hold"]["reason"]) {
-            (Value::Null, Value::Null) => String::new(),
+            (Value::Null, Value::Null) => own_wait(row, times).unwrap_or_default(),
             (Value::Null, why) | (why, _) => shortened(&text(why)),
         };
         let state = text(&row["state"]);
@@ -95,6 +95,7 @@ pub fn delivery(answer: &Value, times: &Times) -> String {
         let waits = if hold["needs_a_person"] == true { "for a person, next try" } else { "until" };
         lines.push(("waits", format!("{waits} {}: {}", times.show(&hold["until"]), text(&hold["reason"]))));
     }
+    lines.extend(own_wait(row, times).map(|wait| ("waits", wait)));
     if !row["reason"].is_null() {
         lines.push(("why", text(&row["reason"])));
     }
@@ -118,6 +119,16 @@ pub fn delivery(answer: &Value, times: &Times) -> String {
         );
     }
     told
+}
+
+/// What the lane waits for by itself.
+fn own_wait(row: &Value, times: &Times) -> Option<String> {
+    let Value::Object(wait) = &row["lane_wait"] else { return None };
+    let why = match wait.get("why").and_then(Value::as_str) {
+        Some("pace") => "the messenger's pace",
+        _ => "the next try",
+    };
+    Some(format!("for {why}, until {}", times.show(wait.get("until")?)))
 }
 
 /// A cause in a table: the rest stands in `show`.

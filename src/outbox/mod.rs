@@ -108,6 +108,35 @@ pub enum Until {
     BackedOff(Millis),
 }
 
+/// A lane's own wait, as people are told of it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+pub struct LaneWait {
+    #[serde(serialize_with = "as_time")]
+    pub until: Millis,
+    pub why: Wait,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Wait {
+    /// The messenger takes no more in this time.
+    Pace,
+    /// The last attempt failed.
+    BackOff,
+}
+
+impl Until {
+    /// What is left of it.
+    fn left(self, now: Millis) -> Option<LaneWait> {
+        let wait = match self {
+            Self::Now => return None,
+            Self::Paced(until) => LaneWait { until, why: Wait::Pace },
+            Self::BackedOff(until) => LaneWait { until, why: Wait::BackOff },
+        };
+        (wait.until > now).then_some(wait)
+    }
+}
+
 /// A head of a lane, ready to be sent.
 #[derive(Clone, Debug)]
 pub struct Due {
@@ -301,6 +330,11 @@ pub struct DeliveryRow {
     pub reason: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lane_hold: Option<Hold>,
+    /// Of the process that was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lane_wait: Option<LaneWait>,
+    #[serde(skip)]
+    pub(crate) lane: LaneId,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub parts: Option<Vec<Part>>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -112,6 +112,20 @@ async fn people_get_tables() {
 }
 
 #[tokio::test]
+async fn what_waits_for_the_pace_says_so() {
+    let world = Setup::paced().only_slack().start().await;
+    world.configure(|text| text);
+    world.burst(0..3).await;
+    let rows = world.settled(|rows| rows[0]["state"] == "delivered" && rows[1]["lane_wait"]["why"] == "pace").await;
+    assert_eq!(rows[1]["lane_wait"]["until"], "2026-05-12T09:15:03.02Z");
+    let listed = world.run(&["deliveries", "list"]).await.done();
+    let waits = "for the messenger's pace, until 2026-05-12 12:15:03";
+    assert!(listed.lines().any(|row| row.starts_with("2 ") && row.ends_with(waits)), "{listed}");
+    let shown = world.run(&["deliveries", "show", "2"]).await.done();
+    assert!(shown.contains(&format!("waits     {waits}\n")), "{shown}");
+}
+
+#[tokio::test]
 async fn the_running_server_replays() {
     let world = world().await;
     assert_eq!(world.run(&["deliveries", "replay", "1"]).await.done(), "1 delivery is due again\n");

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tokio::sync::Notify;
 
 use super::statements::{PendingInLane, Segment};
-use crate::outbox::{Hold, LaneId, Lease, Millis, Until};
+use crate::outbox::{Hold, LaneId, LaneWait, Lease, Millis, Until};
 
 #[derive(Default)]
 pub struct Lanes {
@@ -221,6 +221,11 @@ impl Lanes {
             self.take_out(id);
             self.line_up(id);
         }
+    }
+
+    /// What a pending delivery of the lane waits for, if not for its turn or a hold.
+    pub fn wait(&self, id: LaneId, now: Millis) -> Option<LaneWait> {
+        self.lanes.get(&id)?.delay.left(now)
     }
 
     pub fn lane_hold(&self, id: LaneId) -> Option<&Hold> {

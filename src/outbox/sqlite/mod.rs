@@ -25,7 +25,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::{
     Accepted, Arrival, Aside, DeliveryRow, Due, EventRow, Expired, Filter, Gauges, Hold, Lease, Millis, Outbox,
-    OutboxError, Place, Replay, Settlement, Until,
+    OutboxError, Place, Replay, Settlement, State, Until,
 };
 use crate::clock::Clock;
 use crate::delivery::{DeliveryId, EventId, Receipt};
@@ -135,6 +135,12 @@ impl Sqlite {
             None => return Err(OutboxError::Closed),
         }
         answered.await.map_err(|_| OutboxError::Closed)?
+    }
+
+    fn add_wait(&self, row: &mut DeliveryRow) {
+        if row.state == State::Pending {
+            row.lane_wait = self.lanes().wait(row.lane, self.clock.now_ms());
+        }
     }
 
     fn lanes(&self) -> MutexGuard<'_, Lanes> {
@@ -269,11 +275,15 @@ impl Outbox for Sqlite {
     }
 
     async fn deliveries(&self, filter: Filter) -> Result<Vec<DeliveryRow>, OutboxError> {
-        self.listings_reader.read(move |db| statements::deliveries(db, &filter, None)).await
+        let mut rows = self.listings_reader.read(move |db| statements::deliveries(db, &filter, None)).await?;
+        rows.iter_mut().for_each(|row| self.add_wait(row));
+        Ok(rows)
     }
 
     async fn delivery(&self, id: DeliveryId) -> Result<Option<DeliveryRow>, OutboxError> {
-        self.listings_reader.read(move |db| statements::delivery(db, id)).await
+        let mut row = self.listings_reader.read(move |db| statements::delivery(db, id)).await?;
+        row.iter_mut().for_each(|row| self.add_wait(row));
+        Ok(row)
     }
 
     async fn replay(&self, which: Replay, give_up_at: Millis) -> Result<usize, OutboxError> {

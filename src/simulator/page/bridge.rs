@@ -41,6 +41,8 @@ pub struct Figure {
     pub reason: Option<String>,
     /// The messenger, or a person's absence, asks to wait until then.
     pub paused_until: Option<Timestamp>,
+    /// The bridge keeps back what the messenger would not take before.
+    pub paced_until: Option<Timestamp>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -94,14 +96,17 @@ impl Bridge {
             let mut rows = waiting["deliveries"].as_array().into_iter().flatten();
             let oldest = rows.rfind(|row| row["channel"] == channel).unwrap_or(&Value::Null); // newest come first
             let held = holds["holds"].as_array().into_iter().flatten().filter(|hold| hold["account"] == messenger);
-            let pauses = held.chain([&oldest["lane_hold"]]).filter_map(|hold| hold["until"].as_str()?.parse().ok());
+            let until = |wait: &Value| wait["until"].as_str()?.parse().ok().filter(|until| *until > now);
+            let paced = Some(&oldest["lane_wait"]).filter(|wait| wait["why"] == "pace");
+            let pauses = held.chain([&oldest["lane_hold"]]).filter_map(until);
             Figure {
                 trouble: Trouble::default(),
                 delivered: sample(&metrics, &delivered),
                 pending: sample(&metrics, &format!("campanile_pending{{channel=\"{channel}\"}}")),
                 attempts: oldest["attempts"].as_u64().unwrap_or_default(),
                 reason: oldest["reason"].as_str().map(str::to_owned),
-                paused_until: pauses.filter(|until| *until > now).max(),
+                paused_until: pauses.max(),
+                paced_until: paced.and_then(until),
             }
         };
         let (slack, telegram) = (of("slack", &self.slack_channel), of("telegram", &self.telegram_channel));

@@ -99,27 +99,34 @@ function count(chat, figure) {
 function kind(figure) {
   if (figure.paused_until) return 'paused';
   if (figure.pending === 0) return figure.trouble === 'none' ? 'all delivered' : 'switched to fail';
-  return figure.attempts ? 'trying again' : 'on the way';
+  return figure.attempts && !figure.paced_until ? 'trying again' : 'on the way';
 }
 
 function tell(chat) {
   const { figure, section, name } = chat;
   const state = section.querySelector('.state');
+  const pace = `leaving at ${NAMES[name]}’s pace`;
   if (figure.paused_until) {
-    const until = new Date(figure.paused_until);
-    const left = Math.max(0, Math.ceil((until - Date.now()) / 1000));
-    state.textContent = `paused until ${until.toLocaleTimeString()} (${left} s)`;
+    state.textContent = `paused until ${later(figure.paused_until)}`;
+  } else if (figure.pending && figure.paced_until) {
+    state.textContent = `${pace}, the next at ${later(figure.paced_until)}`;
   } else if (figure.pending && figure.attempts) {
     state.textContent = `tried ${figure.attempts}×: ${figure.reason ?? 'no answer'}`;
   } else if (figure.pending) {
-    state.textContent = figure.trouble === 'none' ? `leaving at ${NAMES[name]}’s pace` : 'sent, not answered yet';
+    state.textContent = figure.trouble === 'none' ? pace : 'sent, not answered yet';
   } else {
     state.textContent = figure.trouble === 'none' ? '' : 'fails from the next message on';
   }
   state.title = state.textContent;
 }
 
-setInterval(() => Object.values(chats).filter((chat) => chat.figure?.paused_until).forEach(tell), 500);
+function later(time) {
+  const until = new Date(time);
+  return `${until.toLocaleTimeString()} (${Math.max(0, Math.ceil((until - Date.now()) / 1000))} s)`;
+}
+
+const waits = ({ figure }) => figure?.paused_until || figure?.paced_until;
+setInterval(() => Object.values(chats).filter(waits).forEach(tell), 500);
 
 // The stream
 

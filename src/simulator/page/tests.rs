@@ -44,7 +44,8 @@ async fn world() -> World {
     let deliveries = get(async || {
         Json(json!({"deliveries": [
             {"channel": "b", "attempts": 0},
-            {"channel": "b", "attempts": 3, "reason": "HTTP 502", "lane_hold": {"until": "2023-11-14T22:00:00Z"}},
+            {"channel": "b", "attempts": 3, "reason": "HTTP 502", "lane_hold": {"until": "2023-11-14T22:00:00Z"},
+             "lane_wait": {"until": "2023-11-14T22:14:00Z", "why": "pace"}},
         ]}))
     });
     let bridge = Router::new()
@@ -174,6 +175,7 @@ async fn figures_are_the_bridges() {
     assert_eq!((figures.telegram.delivered, figures.telegram.pending, figures.telegram.attempts), (0, 2, 3));
     assert_eq!(figures.telegram.reason.as_deref(), Some("HTTP 502"), "of the oldest");
     assert_eq!(figures.telegram.paused_until, None, "what is past is no pause");
+    assert_eq!(figures.telegram.paced_until, "2023-11-14T22:14:00Z".parse().ok());
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use rusqlite::{Connection, Result, params};
 
 use super::{Json, Word, hold_of};
 use crate::delivery::{DeliveryId, EventId};
-use crate::outbox::{Attempt, DeliveryRow, EventRow, Filter, Part};
+use crate::outbox::{Attempt, DeliveryRow, EventRow, Filter, LaneId, Part};
 
 pub fn events(db: &Connection, filter: &Filter, whole: bool) -> Result<Vec<EventRow>> {
     let mut select = db.prepare_cached(
@@ -49,7 +49,7 @@ pub fn deliveries(db: &Connection, filter: &Filter, only: Option<DeliveryId>) ->
         "select d.id, d.event, c.name, d.route, d.template, d.state, d.planned_at, d.give_up_at,
                 case when d.state <> 0 then d.settled_at end, d.attempts, d.unclear, d.reason,
                 case when d.id = ?5 then (select parts from messages where id = d.message) end,
-                case when d.state = 0 then l.hold_until end, l.hold_reason, l.hold_needs_a_person
+                case when d.state = 0 then l.hold_until end, l.hold_reason, l.hold_needs_a_person, d.lane
          from deliveries d join channels c on c.id = d.channel join lanes l on l.id = d.lane
          where d.id < ?1 and (?2 is null or d.state = ?2) and (?3 is null or c.name = ?3) and (?4 is null or d.event = ?4)
            and (?5 is null or d.id = ?5)
@@ -80,6 +80,8 @@ pub fn deliveries(db: &Connection, filter: &Filter, only: Option<DeliveryId>) ->
                 reason: row.get(11)?,
                 parts: row.get::<_, Option<Json<Vec<Part>>>>(12)?.map(|json| json.0),
                 lane_hold: hold_of(row, 13)?,
+                lane_wait: None,
+                lane: LaneId(row.get(16)?),
                 failed_attempts: None,
             })
         },
