@@ -10,6 +10,7 @@
 //!   delay ([`Until`]) does not. What waits for a person stays held, and its next probe is due at once.
 //! - Both ledgers balance in every committed state; the tables themselves refuse anything else.
 
+mod lanes;
 mod sqlite;
 
 use std::any::Any;

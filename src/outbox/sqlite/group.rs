@@ -101,7 +101,7 @@ impl Group<'_> {
             }
             Change::Mark(lane) => {
                 self.statements += 2;
-                statements::mark_head(self.db, *lane, self.writer.shared.lanes().span(*lane))?;
+                statements::mark_head(self.db, *lane, self.writer.shared.book().pending.span(*lane))?;
                 Ok(Effect::None)
             }
             Change::Replay { which, give_up_at } => self.replay(which, *give_up_at),
@@ -182,7 +182,7 @@ impl Group<'_> {
 
     fn settle(&mut self, lease: &Lease, settlement: &Settlement) -> Result<Effect, Refusal> {
         let (holds, lane_hold) = {
-            let lanes = self.writer.shared.lanes();
+            let lanes = &self.writer.shared.book().lanes;
             (lanes.holds(lease), lanes.lane_hold(lease.lane).is_some())
         };
         if !holds {

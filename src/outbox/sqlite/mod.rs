@@ -6,8 +6,8 @@
 mod checkpoint;
 mod file;
 mod group;
-mod lanes;
 mod offline;
+mod pending;
 mod reader;
 mod seen;
 mod shared;
@@ -32,8 +32,8 @@ use crate::delivery::{DeliveryId, EventId, Receipt};
 use checkpoint::Checkpoints;
 use file::{lock, migrate, open, ours, own_file};
 use group::Change;
-use lanes::Lanes;
 pub use offline::SqliteFile;
+use pending::Book;
 use reader::Reader;
 use seen::Seen;
 use shared::{Shared, Told};
@@ -86,14 +86,14 @@ impl Sqlite {
         migrate(&mut db).map_err(|why| opening(&why))?;
 
         let broken = |error: rusqlite::Error| opening(&format!("cannot be read: {error}"));
-        let mut lanes = Lanes::default();
+        let mut book = Book::default();
         for (account, hold) in statements::accounts(&db).map_err(broken)? {
-            lanes.hold_account(&account, hold.map(|hold| hold.at_start(clock.now_ms())));
+            book.lanes.hold_account(&account, hold.map(|hold| hold.at_start(clock.now_ms())));
         }
         let seen = Seen::read(&db, seen::KEPT).map_err(broken)?;
         let (last_event, last_delivery) = statements::last_ids(&db).map_err(broken)?;
         let pending = statements::ledger(&db).map_err(broken)?.pending;
-        let shared = Arc::new(Shared::new(options, lanes));
+        let shared = Arc::new(Shared::new(options, book));
         shared.know_lanes(Told::read(&db).map_err(broken)?, clock.now_ms());
         shared.begin(&mut db).map_err(broken)?;
         let (requests, waiting) = mpsc::channel();
@@ -139,12 +139,12 @@ impl Sqlite {
 
     fn add_wait(&self, row: &mut DeliveryRow) {
         if row.state == State::Pending {
-            row.lane_wait = self.lanes().wait(row.lane, self.clock.now_ms());
+            row.lane_wait = self.book().lanes.wait(row.lane, self.clock.now_ms());
         }
     }
 
-    fn lanes(&self) -> MutexGuard<'_, Lanes> {
-        self.shared.lanes()
+    fn book(&self) -> MutexGuard<'_, Book> {
+        self.shared.book()
     }
 }
 
@@ -166,22 +166,22 @@ impl Outbox for Sqlite {
     }
 
     async fn claim(&self, account: &str, most: usize) -> Result<Vec<Lease>, OutboxError> {
-        Ok(self.lanes().claim(account, most, self.clock.now_ms()))
+        Ok(self.book().lanes.claim(account, most, self.clock.now_ms()))
     }
 
     fn holds(&self, lease: &Lease) -> bool {
-        self.lanes().holds(lease)
+        self.book().lanes.holds(lease)
     }
 
     async fn heads(&self, lease: &Lease, most: usize) -> Result<Vec<Due>, OutboxError> {
         let lane = lease.lane;
         let (begin, (first, last)) = {
-            let lanes = self.lanes();
-            (lanes.begin(lane), lanes.span(lane))
+            let pending = &self.book().pending;
+            (pending.begin(lane), pending.span(lane))
         };
         let heads = self.lanes_reader.read(move |db| statements::heads(db, lane, first, last, most)).await?;
         let begins = heads.first().map_or(last, |due| Segment::of(due.id.0));
-        self.lanes().begins_later(lane, begin, begins);
+        self.book().pending.begins_later(lane, begin, begins);
         Ok(heads)
     }
 
@@ -195,7 +195,7 @@ impl Outbox for Sqlite {
     }
 
     fn release(&self, lease: Lease, until: Until) {
-        self.lanes().release(&lease, until);
+        self.book().lanes.release(&lease, until);
     }
 
     fn abandon(&self, lease: Lease, until: Until) {
@@ -204,25 +204,25 @@ impl Outbox for Sqlite {
         if let Some(writer) = &*self.writer.lock().unwrap_or_else(PoisonError::into_inner) {
             let (answer, _) = oneshot::channel();
             let _ = writer.requests.send(Request { change: Change::Mark(lease.lane), answer });
-            self.lanes().release(&lease, until);
+            self.book().lanes.release(&lease, until);
         }
     }
 
     async fn work(&self, account: &str) {
-        let work = self.lanes().work(account);
+        let work = self.book().lanes.work(account);
         work.notified().await;
     }
 
     fn next_due(&self, account: &str) -> Option<Millis> {
-        self.lanes().next_due(account)
+        self.book().lanes.next_due(account)
     }
 
     fn end_back_off(&self, account: &str) {
-        self.lanes().end_back_off(account);
+        self.book().lanes.end_back_off(account);
     }
 
     fn end_waits(&self, account: &str) {
-        self.lanes().end_waits(account, self.clock.now_ms());
+        self.book().lanes.end_waits(account, self.clock.now_ms());
     }
 
     async fn hold_account(&self, account: &str, hold: Option<Hold>) -> Result<(), OutboxError> {
@@ -230,7 +230,7 @@ impl Outbox for Sqlite {
     }
 
     fn account_hold(&self, account: &str) -> Option<Hold> {
-        self.lanes().account_hold(account)
+        self.book().lanes.account_hold(account)
     }
 
     async fn remember_move(&self, from: i64, to: i64) -> Result<(), OutboxError> {

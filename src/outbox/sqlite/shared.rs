@@ -11,13 +11,13 @@ use tokio::sync::watch;
 
 use super::SqliteOptions;
 use super::file::open;
-use super::lanes::Lanes;
+use super::pending::Book;
 use super::statements::{self, LaneRow, PendingInLane, Segment};
 use crate::outbox::{ChannelGauge, Gauges, Millis, OutboxError};
 
 pub struct Shared {
     pub options: SqliteOptions,
-    lanes: Mutex<Lanes>,
+    book: Mutex<Book>,
     channels: Mutex<Vec<(i64, String)>>,
     pub writable: watch::Sender<bool>,
     started: Instant,
@@ -29,10 +29,10 @@ pub struct Shared {
 }
 
 impl Shared {
-    pub fn new(options: SqliteOptions, lanes: Lanes) -> Self {
+    pub fn new(options: SqliteOptions, book: Book) -> Self {
         Self {
             options,
-            lanes: Mutex::new(lanes),
+            book: Mutex::new(book),
             channels: Mutex::default(),
             writable: watch::Sender::new(true),
             started: Instant::now(),
@@ -52,8 +52,8 @@ impl Shared {
         short.then_some(move || OutboxError::ReserveReached { reserve_mb })
     }
 
-    pub fn lanes(&self) -> MutexGuard<'_, Lanes> {
-        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    pub fn book(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes the store. Whoever had it and did not close it died, perhaps between a message and its settle: the head of
@@ -61,9 +61,9 @@ impl Shared {
     pub fn begin(&self, db: &mut Connection) -> rusqlite::Result<()> {
         let begin = db.transaction()?;
         if !statements::is_closed(&begin)? {
-            let lanes = self.lanes();
-            for lane in lanes.lanes_with_pending() {
-                statements::mark_head(&begin, lane, lanes.span(lane))?;
+            let pending = &self.book().pending;
+            for lane in pending.lanes() {
+                statements::mark_head(&begin, lane, pending.span(lane))?;
             }
         }
         statements::set_closed(&begin, false)?;
@@ -73,9 +73,9 @@ impl Shared {
     /// Leaves the store in order. Whoever still holds a lane was cut off.
     pub fn end(&self, db: &mut Connection) -> rusqlite::Result<()> {
         let end = db.transaction()?;
-        let lanes = self.lanes();
-        for lane in lanes.leased() {
-            statements::mark_head(&end, lane, lanes.span(lane))?;
+        let book = self.book();
+        for lane in book.lanes.leased() {
+            statements::mark_head(&end, lane, book.pending.span(lane))?;
         }
         statements::set_closed(&end, true)?;
         end.commit()
@@ -116,11 +116,11 @@ impl Shared {
     /// Brings the memory of the lanes up to what the tables say. Leases stay. Only the writer may do this once it runs:
     /// whatever else it commits comes before or after what is told here, never between.
     pub fn know_lanes(&self, told: Told, now: Millis) {
-        let mut lanes = self.lanes();
+        let mut book = self.book();
         for row in told.lanes {
-            lanes.add_lane(row.id, &row.account, row.hold.map(|hold| hold.at_start(now)));
+            book.lanes.add_lane(row.id, &row.account, row.hold.map(|hold| hold.at_start(now)));
         }
-        lanes.count_anew(&told.pending, told.last);
+        book.count_anew(&told.pending, told.last);
         *self.channels.lock().unwrap_or_else(PoisonError::into_inner) = told.names;
     }
 
@@ -128,10 +128,9 @@ impl Shared {
         let names: HashMap<i64, String> =
             self.channels.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect();
         let (pending, busy, lanes_held, accounts_held) = {
-            let lanes = self.lanes();
-            let pending: Vec<_> = lanes.channels_with_pending().collect();
-            let busy: Vec<_> = lanes.lanes_with_pending().map(|lane| (lane, lanes.span(lane))).collect();
-            (pending, busy, lanes.held_by_account(now), lanes.accounts_held())
+            let Book { lanes, pending } = &*self.book();
+            let busy: Vec<_> = pending.lanes().map(|lane| (lane, pending.span(lane))).collect();
+            (pending.channels().collect::<Vec<_>>(), busy, lanes.held_by_account(now), lanes.accounts_held())
         };
         let mut channels: HashMap<String, ChannelGauge> =
             names.values().map(|name| (name.clone(), ChannelGauge::default())).collect();

@@ -198,36 +198,36 @@ impl Writer {
 
     /// Lets a committed change be seen by the lanes.
     fn take(&mut self, effect: Effect) -> Answer {
-        let mut lanes = self.shared.lanes();
+        let mut book = self.shared.book();
         match effect {
             Effect::Accepted(accepted, planned) => {
                 for new in &planned {
-                    lanes.add_pending(new);
+                    book.add(new);
                 }
                 Answer::Accepted(accepted)
             }
             Effect::Settled { lane, channel, ended, hold } => {
                 if ended {
-                    lanes.take_pending(lane, channel);
+                    book.take(lane, channel);
                 }
                 if let Some(hold) = hold {
-                    lanes.hold_lane(lane, hold);
+                    book.lanes.hold_lane(lane, hold);
                 }
                 Answer::Done
             }
             Effect::Placed { channels, told, now } => {
-                drop(lanes);
+                drop(book);
                 self.channels = channels;
                 self.shared.know_lanes(*told, now);
                 Answer::Done
             }
             Effect::AccountHeld(account, hold) => {
-                lanes.hold_account(&account, hold);
+                book.lanes.hold_account(&account, hold);
                 Answer::Done
             }
             Effect::Revived(revived) => {
                 for again in &revived {
-                    lanes.add_pending(again);
+                    book.add(again);
                 }
                 Answer::Count(revived.len())
             }

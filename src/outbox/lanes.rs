@@ -1,21 +1,17 @@
-//! The lanes in memory: what is pending where, who holds a lease, when a lane may be claimed. One process owns the
-//! file, so leases need no row; the table keeps only what must outlive a restart (holds).
+//! The lanes as one process sees them: where something waits, whose turn it is, when the next may be claimed. What must
+//! outlive the process (holds) is in the store as well.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use tokio::sync::Notify;
 
-use super::statements::{PendingInLane, Segment};
-use crate::outbox::{Hold, LaneId, LaneWait, Lease, Millis, Until};
+use super::{Hold, LaneId, LaneWait, Lease, Millis, Until};
 
 #[derive(Default)]
 pub struct Lanes {
     accounts: HashMap<Arc<str>, Account>,
     lanes: HashMap<LaneId, Lane>,
-    pending_of_channel: HashMap<i64, i64>,
-    /// Nothing is pending after.
-    last: Segment,
     next_lease: u64,
     /// Deliveries that ended since the start.
     ended: u64,
@@ -33,8 +29,8 @@ struct Account {
 
 struct Lane {
     account: Arc<str>,
-    pending: i64,
-    begin: Begin,
+    /// Something is pending, as far as is known.
+    waiting: bool,
     hold: Option<Hold>,
     delay: Until,
     line: Line,
@@ -42,18 +38,10 @@ struct Lane {
     served: u64,
 }
 
-/// Where a lane's pending deliveries begin, or earlier.
-#[derive(Clone, Copy, PartialEq)]
-pub struct Begin {
-    pub segment: Segment,
-    /// How often something became pending at this segment or before: a replay, or a channel that moved here.
-    told: u64,
-}
-
 /// Where a lane stands among its account's lanes.
 #[derive(Clone, Copy, PartialEq)]
 enum Line {
-    /// Nothing is pending, or nobody may claim it.
+    /// Nothing waits.
     Out,
     Ready,
     /// When, and the lane's place among those that are due then.
@@ -91,78 +79,38 @@ impl Lanes {
                 self.line_up(id);
             }
             None => {
-                let begin = Begin { segment: self.last, told: 0 };
-                let lane = Lane { account, pending: 0, begin, hold, delay: Until::Now, line: Line::Out, served: 0 };
+                let lane = Lane { account, waiting: false, hold, delay: Until::Now, line: Line::Out, served: 0 };
                 self.lanes.insert(id, lane);
             }
         }
     }
 
-    /// Counts deliveries in and lines the lane up.
-    pub fn add_pending(&mut self, new: &PendingInLane) {
-        *self.pending_of_channel.entry(new.channel).or_default() += new.count;
-        if let Some(lane) = self.lanes.get_mut(&new.lane) {
-            if lane.pending == 0 || new.first <= lane.begin.segment {
-                lane.begin = Begin { segment: new.first, told: lane.begin.told + 1 };
-            }
-            lane.pending += new.count;
-            self.last = self.last.max(new.first);
-            self.line_up(new.lane);
+    /// Something is pending in the lane.
+    pub fn expect(&mut self, id: LaneId) {
+        if let Some(lane) = self.lanes.get_mut(&id) {
+            lane.waiting = true;
+            self.line_up(id);
         }
     }
 
-    /// Counts a delivery out.
-    pub fn take_pending(&mut self, id: LaneId, channel: i64) {
-        *self.pending_of_channel.entry(channel).or_default() -= 1;
+    /// Nothing is pending in the lane any more. A lease stays.
+    pub fn expect_nothing(&mut self, id: LaneId) {
         if let Some(lane) = self.lanes.get_mut(&id) {
-            lane.pending -= 1;
+            lane.waiting = false;
+            self.take_out(id);
+        }
+    }
+
+    /// A delivery of the lane has ended.
+    pub fn ended(&mut self, id: LaneId) {
+        if let Some(lane) = self.lanes.get_mut(&id) {
             self.ended += 1;
             lane.served = self.ended;
         }
     }
 
-    /// Where a lane's pending deliveries are.
-    pub fn span(&self, id: LaneId) -> (Segment, Segment) {
-        (self.begin(id).segment, self.last)
-    }
-
-    pub fn begin(&self, id: LaneId) -> Begin {
-        self.lanes.get(&id).map_or(Begin { segment: self.last, told: 0 }, |lane| lane.begin)
-    }
-
-    /// Nothing was found before `segment` by who looked when the lane began at `was`. What became pending there since
-    /// was told, and then that counts.
-    pub fn begins_later(&mut self, id: LaneId, was: Begin, segment: Segment) {
-        if let Some(lane) = self.lanes.get_mut(&id).filter(|lane| lane.begin == was) {
-            lane.begin.segment = segment;
-        }
-    }
-
-    /// Sets every count to what the table holds and lines up the lanes anew. Leases stay.
-    pub fn count_anew(&mut self, pending: &[PendingInLane], last: Segment) {
-        self.last = self.last.max(last);
-        self.pending_of_channel.clear();
-        let ids: Vec<LaneId> = self.lanes.keys().copied().collect();
-        for id in &ids {
-            self.take_out(*id);
-            if let Some(lane) = self.lanes.get_mut(id) {
-                lane.pending = 0;
-            }
-        }
-        for new in pending {
-            self.add_pending(new);
-        }
-    }
-
-    pub fn channels_with_pending(&self) -> impl Iterator<Item = (i64, i64)> {
-        self.pending_of_channel
-            .iter()
-            .filter(|(_, pending)| **pending > 0)
-            .map(|(channel, pending)| (*channel, *pending))
-    }
-
-    pub fn lanes_with_pending(&self) -> impl Iterator<Item = LaneId> {
-        self.lanes.iter().filter(|(_, lane)| lane.pending > 0).map(|(id, _)| *id)
+    pub fn ids(&self) -> impl Iterator<Item = LaneId> {
+        self.lanes.keys().copied()
     }
 
     pub fn leased(&self) -> impl Iterator<Item = LaneId> {
@@ -296,11 +244,11 @@ impl Lanes {
         if account.ready.is_empty() { account.later.first().map(|(due, ..)| *due) } else { Some(0) }
     }
 
-    /// Out | nothing pending => Out; Out | pending => (Ready | Later); Ready, Later, Leased stay.
+    /// Out | nothing waits => Out; Out | something waits => (Ready | Later); Ready, Later, Leased stay.
     fn line_up(&mut self, id: LaneId) {
         let Some(lane) = self.lanes.get_mut(&id) else { return };
         let Some(account) = self.accounts.get_mut(&lane.account) else { return };
-        if lane.line == Line::Out && lane.pending > 0 {
+        if lane.line == Line::Out && lane.waiting {
             match lane.due() {
                 0 => {
                     lane.line = Line::Ready;
@@ -336,32 +284,5 @@ impl Lanes {
             }
             Line::Out | Line::Leased(_) => {}
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const LANE: LaneId = LaneId(1);
-
-    fn pending(id: i64) -> PendingInLane {
-        PendingInLane { lane: LANE, channel: 1, count: 1, first: Segment::of(id) }
-    }
-
-    #[test]
-    fn what_is_replayed_while_somebody_looks_for_the_head_is_not_passed_over() {
-        let mut lanes = Lanes::default();
-        lanes.add_lane(LANE, "slack", None);
-        let (early, late) = (1, 9_000);
-        lanes.add_pending(&pending(early));
-        lanes.add_pending(&pending(late));
-        lanes.take_pending(LANE, 1); // the early one ended: a look finds the late one only
-        let looked = lanes.begin(LANE);
-        lanes.add_pending(&pending(early)); // and is replayed before the look is over
-        lanes.begins_later(LANE, looked, Segment::of(late));
-        assert_eq!(lanes.span(LANE), (Segment::of(early), Segment::of(late)));
-        lanes.begins_later(LANE, lanes.begin(LANE), Segment::of(late));
-        assert_eq!(lanes.span(LANE).0, Segment::of(late));
     }
 }
