@@ -139,7 +139,7 @@ async fn an_event_whose_template_cannot_speak_goes_out_as_a_fallback() {
     for texts in [world.slack_texts(), world.telegram_texts()] {
         for (n, name) in names[..4].iter().enumerate() {
             let key = n + 1;
-            let fallback = format!("issue.created TEST-{key}\n{name}\nhttps://tracker.yandex.ru/TEST-{key}");
+            let fallback = format!("TEST-{key} · created\n{name}\nhttps://tracker.yandex.ru/TEST-{key}");
             assert_eq!(texts[n], fallback);
         }
         assert_eq!(texts[4], "good TEST-5", "one broken template stops only its own messages");
@@ -186,7 +186,7 @@ async fn a_template_that_fails_at_one_event_costs_that_message_its_form_and_no_o
     telegram.wait_for_posts(four_parts + three_others).await;
     for posts in [slack.posted(SLACK), telegram.posted(TELEGRAM)] {
         let texts: Vec<_> = posts.iter().map(|post| post.seen.text.replace("\n\n", "\n")).collect();
-        let fallback = "issue.created TEST-2\nSummary of TEST-2\nhttps://tracker.yandex.ru/TEST-2";
+        let fallback = "TEST-2 · created\nSummary of TEST-2\nhttps://tracker.yandex.ru/TEST-2";
         assert_eq!(texts[..3], ["TEST-1\non floor 3", fallback, "TEST-3\non floor 4"]);
         assert!(texts[3].starts_with("слово слово") && texts[6].ends_with("… shortened: TEST-4"), "{}", texts[6]);
     }

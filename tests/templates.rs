@@ -115,7 +115,7 @@ async fn a_messengers_own_file_wins() {
     assert_eq!(slack.body["blocks"][1]["text"]["verbatim"], true);
     assert_eq!(
         slack.body["text"],
-        "issue.created TEST-1\nIt &lt;b&gt;\"burns\"&lt;/b&gt; &amp; @\u{2060}here &lt;!channel&gt;\nhttps://tracker.yandex.ru/TEST-1"
+        "TEST-1 · created\nIt &lt;b&gt;\"burns\"&lt;/b&gt; &amp; @\u{2060}here &lt;!channel&gt;\nhttps://tracker.yandex.ru/TEST-1"
     );
     assert_eq!(telegram.body["parse_mode"], "HTML");
     assert_eq!(telegram.seen.text.replace('\u{2060}', ""), format!("{summary} TEST-1\nnothing said\nopen all"));
@@ -152,7 +152,7 @@ async fn without_a_common_file_the_fallback_stands_behind_an_own_one() {
     let world = world(&[("t.telegram.html.hbs", HTML)]).await;
     world.telegram.fault(Fault::error("Bad Request: can't parse entities: x").once());
     let (slack, telegram) = sent(&world, &issue("TEST-1", "created")).await;
-    let fallback = "issue.created TEST-1\nSummary of TEST-1\nhttps://tracker.yandex.ru/TEST-1";
+    let fallback = "TEST-1 · created\nSummary of TEST-1\nhttps://tracker.yandex.ru/TEST-1";
     assert_eq!((slack.seen.text.as_str(), telegram.seen.text.as_str()), (fallback, fallback));
 }
 

@@ -4,14 +4,15 @@ use serde_json::Value;
 
 use super::helpers::truncate;
 use super::stand_in::shown;
+use super::words::happened;
 use crate::event::Document;
 use crate::message::{self, Block, Language, Link, Message, Run, Runs, Style};
 
 /// Longest summary in a fallback text, in characters.
 const LONGEST_SUMMARY: usize = 300;
 
-/// The message when a template is missing, broken, fails or says nothing: the event's kind, its issue (or review, or
-/// bench), the summary and where to read more. It is never blank.
+/// The message when a template is missing, broken, fails or says nothing: the issue, what happened, the summary (or the
+/// review, or the bench) and where to read more. It is never blank.
 pub fn fallback(document: &Document<'_>, language: Language) -> Message {
     let document = &Value::Object(document.members(|root| matches!(root, "event" | "issue" | "review" | "bench")));
     let text = |paths: &[&str]| paths.iter().find_map(|path| at(document, path)).unwrap_or_default();
@@ -22,7 +23,9 @@ pub fn fallback(document: &Document<'_>, language: Language) -> Message {
         runs.push(text.trim(), Style::default(), link.as_ref());
         runs.break_line();
     };
-    line(shown(&format!("{} {}", text(&["/event/kind"]), text(&["/issue/key"]))).trim(), None);
+    let (key, happened) = (text(&["/issue/key"]), happened(language, text(&["/event/kind"])));
+    let head = [key, &happened].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>();
+    line(&shown(&head.join(" · ")), None);
     line(&truncate(&shown(summary), LONGEST_SUMMARY), None);
     line(&truncate(&shown(url), LONGEST_SUMMARY), Link::parse(url));
     let told = Message::new(vec![Block::Paragraph(runs.take())]);
@@ -51,8 +54,12 @@ mod tests {
 
     use super::*;
 
+    fn told_in(language: Language, document: &Value) -> String {
+        fallback(&document.into(), language).blocks.iter().flat_map(Block::texts).collect()
+    }
+
     fn told(document: &Value) -> String {
-        fallback(&document.into(), Language::En).blocks.iter().flat_map(Block::texts).collect()
+        told_in(Language::En, document)
     }
 
     #[test]
@@ -61,14 +68,15 @@ mod tests {
             "event": {"kind": "issue.created"},
             "issue": {"key": "TEST-1", "summary": "<!channel> *@here*", "url": "https://tracker.yandex.ru/TEST-1"},
         });
+        assert_eq!(told(&document), "TEST-1 · created\n<!channel> *@\u{2060}here*\nhttps://tracker.yandex.ru/TEST-1");
         assert_eq!(
-            told(&document),
-            "issue.created TEST-1\n<!channel> *@\u{2060}here*\nhttps://tracker.yandex.ru/TEST-1"
+            told_in(Language::Ru, &document),
+            "TEST-1 · создана\n<!channel> *@\u{2060}here*\nhttps://tracker.yandex.ru/TEST-1"
         );
-        assert_eq!(told(&json!({"event": {"kind": "issue.moved"}, "issue": {"key": "T-1"}})), "issue.moved T-1");
+        assert_eq!(told(&json!({"event": {"kind": "issue.x_@y"}, "issue": {"key": "T-1"}})), "T-1 · x @\u{2060}y");
         assert_eq!(
             told(&json!({"event": {"kind": "bench.ready"}, "bench": {"url": "javascript:1"}})),
-            "bench.ready\njavascript:1"
+            "bench is ready\njavascript:1"
         );
         assert_eq!(
             told(&json!({"event": {"kind": "x"}, "issue": {"summary": "a".repeat(1_000)}})).chars().count(),

@@ -13,7 +13,7 @@ use handlebars::{
 
 use super::{date, stand_in};
 pub(super) use markup::{Code, Json, LinkTo};
-pub(super) use values::{Ago, Date, truncate};
+pub(super) use values::{Ago, Date, Happened, truncate};
 
 /// Rounds of all loops of one rendering together.
 pub(super) const MOST_ROUNDS: usize = 10_000;
@@ -55,7 +55,7 @@ const fn known(
 const MANY: usize = usize::MAX;
 
 /// Every helper, in the order in which README tells of them.
-const KNOWN: [Known; 21] = [
+const KNOWN: [Known; 22] = [
     known("if", Form::Block, 1..=1, "one value", "{{#if comment}}…{{/if}}"),
     known("unless", Form::Block, 1..=1, "one value", "{{#unless issue.assignee}}…{{/unless}}"),
     known("each", Form::Block, 1..=1, "one list", "{{#each issue.tags}}{{this}}{{/each}}"),
@@ -96,6 +96,7 @@ const KNOWN: [Known; 21] = [
         ..known("date", Form::Value, 1..=2, "a time and perhaps a format", "{{date event.at \"%H:%M\"}}")
     },
     Known { prints: 1, ..known("ago", Form::Value, 1..=1, "a time", "{{ago issue.deadline}}") },
+    Known { prints: 1, ..known("happened", Form::Value, 1..=1, "an event's kind", "{{happened event.kind}}") },
     Known {
         prints: 1,
         literal: Some(values::form),

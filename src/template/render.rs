@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use super::fallback::{fallback, shortened};
 use super::front::ButtonSource;
-use super::helpers::{Ago, Code, Date, Each, Json, LinkTo};
+use super::helpers::{Ago, Code, Date, Each, Happened, Json, LinkTo};
 use super::own::{Dialect, Trial, trial_documents};
 use super::stand_in::LONGEST_OUTPUT;
 use super::{Checked, Locale, RenderError, Shared, blocks, front, markdown, scan};
@@ -125,6 +125,9 @@ impl Rendering<'_> {
         if helpers.contains("ago") {
             let now = context.data().pointer("/event/received_at").and_then(|now| now.as_str()?.parse().ok());
             render.register_local_helper("ago", Box::new(Ago { locale, now }));
+        }
+        if helpers.contains("happened") {
+            render.register_local_helper("happened", Box::new(Happened { language: locale.language }));
         }
         for name in helpers {
             match *name {

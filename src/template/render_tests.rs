@@ -84,6 +84,7 @@ fn a_template_says_what_it_names() {
         ("{{default issue.resolution.display \"none\"}} {{truncate issue.summary 4}}", "none It *…"),
         ("{{date event.at}} {{date event.at \"%H:%M\"}}", "20 May 2026, 09:15 09:15"),
         ("{{ago event.at}}, {{ago body.day}}, {{ago issue.summary}}", "2 hours ago, tomorrow, It *burns* & \"stings\""),
+        ("{{happened event.kind}}, {{happened \"issue.sla\"}}", "new status, SLA limit reached"),
         ("{{upper issue.priority.key}} {{lower issue.key}} {{upper issue.status.display}}", "CRITICAL test-1 ОТКРЫТ"),
         (
             "{{body.n}} {{plural body.n \"vote\" \"votes\"}}, {{plural body.n \"голос\" \"голоса\" \"голосов\"}}, {{plural issue.key \"a\" \"b\"}}",
@@ -140,7 +141,7 @@ fn what_a_template_gets_wrong_is_found_with_its_place() {
         ),
         (
             "{{shout issue.key}}",
-            "1:3 there is no helper `shout` (the helpers are if, unless, each, with, lookup, eq, ne, not, and, or, default, truncate, join, upper, lower, date, ago, plural, json, code, link)",
+            "1:3 there is no helper `shout` (the helpers are if, unless, each, with, lookup, eq, ne, not, and, or, default, truncate, join, upper, lower, date, ago, happened, plural, json, code, link)",
         ),
         ("{{truncat issue.key 5}}", "1:3 there is no helper `truncat` (did you mean `truncate`?)"),
         ("{{#issue}}{{/issue}}", "1:4 there is no helper `issue` (write `{{#if issue}}` or `{{#with issue}}`)"),
@@ -169,7 +170,7 @@ fn what_a_template_gets_wrong_is_found_with_its_place() {
         ("{{if issue}}", "1:3 `if` is a block (write `{{#if …}}…{{/if}}`)"),
         (
             "{{log \"x\"}}",
-            "1:3 there is no helper `log` (the helpers are if, unless, each, with, lookup, eq, ne, not, and, or, default, truncate, join, upper, lower, date, ago, plural, json, code, link)",
+            "1:3 there is no helper `log` (the helpers are if, unless, each, with, lookup, eq, ne, not, and, or, default, truncate, join, upper, lower, date, ago, happened, plural, json, code, link)",
         ),
         ("{{#with body}}{{log}}{{/with}}", "1:17 there is no helper `log` (write `this.log` for a member)"),
         (

@@ -1,7 +1,56 @@
-//! How far away a time is, in words.
+//! What happened, and how far away a time is, in words.
 
 use super::plural::form;
 use crate::message::Language;
+
+/// Kinds of events, in English and Russian (of an issue: «задача»). Those of issues are what Tracker's triggers can mean:
+/// Tracker, `user/set-condition`.
+const HAPPENED: &[(&str, &str, &str)] = &[
+    ("issue.created", "created", "создана"),
+    ("issue.updated", "changed", "изменена"),
+    ("issue.status_changed", "new status", "новый статус"),
+    ("issue.comment_added", "new comment", "новый комментарий"),
+    ("issue.assigned", "assigned", "назначена"),
+    ("issue.resolved", "resolved", "решена"),
+    ("issue.closed", "closed", "закрыта"),
+    ("issue.reopened", "reopened", "открыта снова"),
+    ("issue.moved", "moved", "перенесена"),
+    ("issue.linked", "new link", "новая связь"),
+    ("issue.link_added", "new link", "новая связь"),
+    ("issue.link_changed", "link changed", "связь изменена"),
+    ("issue.link_removed", "link removed", "связь удалена"),
+    ("issue.checklist", "checklist done", "чек-лист выполнен"),
+    ("issue.checklist_done", "checklist done", "чек-лист выполнен"),
+    ("issue.deadline", "deadline", "дедлайн"),
+    ("issue.deadline_changed", "new deadline", "новый дедлайн"),
+    ("issue.overdue", "overdue", "просрочена"),
+    ("issue.sla", "SLA limit reached", "достигнут предел SLA"),
+    ("issue.field_changed", "field changed", "изменено поле"),
+    ("issue.priority_changed", "new priority", "новый приоритет"),
+    ("issue.type_changed", "new type", "новый тип"),
+    ("issue.tags_changed", "tags changed", "изменены теги"),
+    ("review.opened", "opened", "открыт"),
+    ("review.updated", "updated", "обновлён"),
+    ("review.approved", "approved", "одобрен"),
+    ("review.unapproved", "approval taken back", "одобрение отозвано"),
+    ("review.changes_requested", "changes requested", "нужны правки"),
+    ("review.commented", "new comment", "комментарий"),
+    ("review.merged", "merged", "влит"),
+    ("review.declined", "declined", "отклонён"),
+    ("bench.ready", "bench is ready", "стенд готов"),
+    ("bench.gone", "bench is gone", "стенд удалён"),
+    ("link.created", "new link", "новая связь"),
+    ("link.removed", "link removed", "связь удалена"),
+];
+
+/// Of a kind that no table knows its own word: `issue.deployed_to_prod` is "deployed to prod" in every language.
+pub(super) fn happened(language: Language, kind: &str) -> String {
+    match (HAPPENED.iter().find(|(known, ..)| *known == kind), language) {
+        (Some((_, english, _)), Language::En) => (*english).to_owned(),
+        (Some((_, _, russian)), Language::Ru) => (*russian).to_owned(),
+        (None, _) => kind.split_once('.').map_or(kind, |(_, word)| word).replace('_', " "),
+    }
+}
 
 const MINUTE: i64 = 60;
 const HOUR: i64 = 60 * MINUTE;
@@ -50,4 +99,25 @@ pub(super) fn days(language: Language, days: i64) -> String {
         _ => return ago(language, days.saturating_mul(DAY)),
     };
     near.to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kind_is_told_in_words() {
+        for (kind, english, russian) in [
+            ("issue.status_changed", "new status", "новый статус"),
+            ("issue.updated", "changed", "изменена"),
+            ("review.merged", "merged", "влит"),
+            ("issue.deployed_to_prod", "deployed to prod", "deployed to prod"),
+            ("issue.выкачено_v1.2", "выкачено v1.2", "выкачено v1.2"),
+            ("deployed", "deployed", "deployed"),
+            ("", "", ""),
+        ] {
+            assert_eq!(happened(Language::En, kind), english);
+            assert_eq!(happened(Language::Ru, kind), russian);
+        }
+    }
 }

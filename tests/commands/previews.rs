@@ -184,7 +184,7 @@ async fn a_template_that_fails_is_told_and_shows_its_fallback() {
         assert_eq!(ran.code, Some(1));
         assert!(ran.err.contains(why) && ran.err.contains("hint: "), "{}", ran.err);
         let bodies: Value = serde_json::from_str(&ran.out).unwrap();
-        assert!(bodies["telegram"][0]["text"].as_str().unwrap().starts_with("issue.created TEST-1"), "{bodies}");
+        assert!(bodies["telegram"][0]["text"].as_str().unwrap().starts_with("TEST-1 · created"), "{bodies}");
     }
     let unknown = world.run_with(&["render", "critcal", "--event", "-"], &call).await.refused();
     assert!(unknown.contains("no template `critcal`") && unknown.contains("`critical`"), "{unknown}");

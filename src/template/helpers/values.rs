@@ -6,7 +6,8 @@ use handlebars::{
 use jiff::Timestamp;
 use unicode_segmentation::GraphemeCursor;
 
-use crate::template::{Locale, date, plural};
+use crate::message::Language;
+use crate::template::{Locale, date, plural, words};
 
 pub(super) fn register(registry: &mut Handlebars<'_>) {
     registry.register_helper("truncate", Box::new(Truncate));
@@ -28,6 +29,11 @@ pub(crate) struct Ago<'a> {
     pub locale: &'a Locale,
     /// `None`: the document does not say, and the time is told as a date.
     pub now: Option<Timestamp>,
+}
+
+/// `{{happened event.kind}}`
+pub(crate) struct Happened {
+    pub language: Language,
 }
 
 /// A helper that makes a value of its parameters.
@@ -59,6 +65,8 @@ value_helper!(Ago<'_>, |this, param| {
     let told = this.now.and_then(|now| date::ago(&text, now, this.locale));
     told.unwrap_or_else(|| date::told(&text, date::USUAL, this.locale)).into()
 });
+
+value_helper!(Happened, |this, param| words::happened(this.language, &param(0).render()).into());
 
 /// `{{truncate issue.summary 80}}`
 struct Truncate;
