@@ -14,7 +14,7 @@ fn person(login: &str, display: &str) -> Value {
 }
 
 fn full(kind: &str) -> Value {
-    json!({
+    let mut document = json!({
         "event": {"kind": kind, "source": "tracker", "received_at": "2026-05-20T09:15:02Z", "reading": "strict", "degraded": false},
         "issue": {
             "key": "TEST-12", "url": "https://tracker.yandex.ru/TEST-12", "summary": "Оплата падает: *500* & <timeout>",
@@ -30,7 +30,14 @@ fn full(kind: &str) -> Value {
             "author": person("ivan", "Иван Иванов"), "reviewer": person("anna", "Анна"), "comment": "Почти: см. строку 7",
         },
         "bench": {"url": "https://test-12.bench.example.com", "branch": "fix/TEST-12", "state": "ready"},
-    })
+    });
+    if !matches!(kind, "issue.resolved" | "issue.closed") {
+        document["issue"].as_object_mut().unwrap().remove("resolution");
+    }
+    if !matches!(kind, "issue.resolved" | "issue.comment_added") {
+        document.as_object_mut().unwrap().remove("comment");
+    }
+    document
 }
 
 fn bare(kind: &str) -> Value {
@@ -101,7 +108,7 @@ fn marks_of(kind: &str, url: &str) -> (String, String) {
     }
 }
 
-/// In Slack and Telegram, in English and Russian: the whole, then the least.
+/// In Slack and Telegram, in English and Russian: the whole, then the least, then the whole of a degraded event.
 fn told(name: &str, kinds: &[&str]) -> String {
     let (templates, findings) = Templates::load(None);
     assert_eq!(findings, vec![]);
@@ -109,9 +116,17 @@ fn told(name: &str, kinds: &[&str]) -> String {
     for language in [Language::En, Language::Ru] {
         for messenger in Messenger::ALL {
             let locale = Locale { language, time_zone: TimeZone::get("Europe/Moscow").unwrap() };
-            let documents = kinds.iter().map(|kind| full(kind)).chain([bare(kinds[0])]);
+            let degraded = |kind: &str| {
+                let mut document = full(kind);
+                document["event"]["degraded"] = true.into();
+                document
+            };
+            let documents =
+                kinds.iter().map(|kind| full(kind)).chain([bare(kinds[0]), degraded(kinds[kinds.len() - 1])]);
             for document in documents {
-                let message = templates.render(name, &Document::from(&document), "ops", messenger, &locale).unwrap();
+                let json = document.to_string();
+                let document_of_outbox = Document::new(&json, Some(7));
+                let message = templates.render(name, &document_of_outbox, "ops", messenger, &locale).unwrap();
                 let parts = Content::parts(messenger, message);
                 assert_eq!(parts.len(), 1);
                 told.push_str(&format!(
@@ -119,6 +134,9 @@ fn told(name: &str, kinds: &[&str]) -> String {
                     document["event"]["kind"],
                     shown(&parts[0])
                 ));
+                let is_told = told.ends_with("`campanile events show 7`\n");
+                let is_of_issue = !matches!(name, "review" | "bench");
+                assert_eq!(is_told, is_of_issue && document["event"]["degraded"] == true, "{told}");
                 assert!(!told.contains("\n\n\n") && !told.contains(" \n") && !told.contains("****"), "{told}");
             }
         }
@@ -130,12 +148,25 @@ fn told(name: &str, kinds: &[&str]) -> String {
 fn each_template_reads_well_on_both_messengers_in_both_languages() {
     for (name, kinds) in [
         ("issue-created", &["issue.created"][..]),
-        ("issue-status", &["issue.status_changed"]),
+        ("issue-status", &["issue.status_changed", "issue.closed"]),
         ("issue-assigned", &["issue.assigned"]),
         ("issue-comment", &["issue.comment_added"]),
         ("issue-resolved", &["issue.resolved"]),
-        ("issue", &["issue.updated"]),
-        ("critical", &["issue.created"]),
+        (
+            "issue",
+            &["issue.updated", "issue.sla", "issue.deadline", "issue.linked", "issue.moved", "issue.deployed_to_prod"],
+        ),
+        (
+            "critical",
+            &[
+                "issue.created",
+                "issue.status_changed",
+                "issue.comment_added",
+                "issue.assigned",
+                "issue.sla",
+                "issue.resolved",
+            ],
+        ),
         ("review", &["review.approved", "review.opened", "review.merged"]),
         ("bench", &["bench.ready", "bench.gone"]),
     ] {

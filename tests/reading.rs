@@ -68,11 +68,11 @@ async fn every_fixture_is_read_as_its_readme_says_and_arrives() {
     --- empty-optional: strict, issue.created
     BELL-43 created by ivan-ivanov / Без исполнителя
     --- empty-holes: repaired, degraded, issue.created
-    BELL-43 created / Без исполнителя
+    BELL-43 created / Без исполнителя / may be incomplete · campanile events show 5
     --- raw-broken: key-only, degraded, issue.updated
-    BELL-42 / issue.updated
+    BELL-42 · changed / may be incomplete · campanile events show 6
     --- double-quoted: repaired, degraded, issue.created
-    BELL-42 created / Выкатить "Реквизиты" на прод / for maria.petrova
+    BELL-42 created / Выкатить "Реквизиты" на прод / for maria.petrova / may be incomplete · campanile events show 7
     --- form: form, issue.status_changed
     BELL-42: new status / Кнопка "Сохранить" не работает & молчит 🐞 / by maria.petrova
     --- form as json: form, issue.status_changed
@@ -80,7 +80,7 @@ async fn every_fixture_is_read_as_its_readme_says_and_arrives() {
     --- form as nothing: form, issue.status_changed
     BELL-42: new status / Кнопка "Сохранить" не работает & молчит 🐞 / by maria.petrova
     --- text-plain: key-only, degraded, issue.updated
-    BELL-42 / issue.updated
+    BELL-42 · changed / may be incomplete · campanile events show 11
     "#);
 }
 
