@@ -44,7 +44,8 @@ package() {
     dpkg-deb --extract "$package" "$made"
     for file in usr/lib/systemd/system/campanile.service usr/share/bash-completion/completions/campanile \
         usr/share/zsh/vendor-completions/_campanile usr/share/fish/vendor_completions.d/campanile.fish \
-        usr/share/doc/campanile/README.md; do
+        usr/share/doc/campanile/README.md usr/share/doc/campanile/README.ru.md \
+        usr/share/doc/campanile/web/readme/way.svg; do
         [ -s "$made/$file" ] || {
             echo "$package lacks $file" >&2
             exit 1

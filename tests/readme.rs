@@ -104,6 +104,25 @@ fn its_links_lead_somewhere() {
     }
 }
 
+/// A page in the Debian package links to what lies beside it there.
+#[test]
+fn the_package_has_what_its_links_name() {
+    let link = Regex::new(r"\]\(([^)#]+)\)").unwrap();
+    let (package, folder) = (include_str!("../Cargo.toml"), "usr/share/doc/campanile/");
+    let mut count = 0;
+    for (name, page) in PAGES {
+        let text = prose(page);
+        let targets = link.captures_iter(&text).map(|found| found.get(1).unwrap().as_str());
+        for target in targets.filter(|target| is_there(target)).chain([name]) {
+            let beside = &target[..target.rfind('/').map_or(0, |end| end + 1)];
+            let asset = format!("[\"{target}\", \"{folder}{beside}\", \"644\"]");
+            assert!(package.contains(&asset), "{name}: Cargo.toml has no {asset}");
+            count += 1;
+        }
+    }
+    assert!(count > 10, "{count}");
+}
+
 #[test]
 fn its_pictures_are_small_and_all_are_shown() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("web/readme");
