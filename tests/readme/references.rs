@@ -1,11 +1,11 @@
-//! The references are whole and tell of nothing that is not: commands, keys, templates, metrics, a trigger's body.
+//! The references are whole and tell of nothing that is not: commands, keys, templates, metrics, a trigger's body, the store.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use campanile::cli::Cli;
 use clap::CommandFactory;
 use regex::Regex;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{PAGES, section, words};
 use crate::harness::{Setup, issue};
@@ -165,5 +165,17 @@ async fn the_body_of_its_trigger_is_read_strictly() {
         assert_eq!(event["issue"]["status"]["key"], "readyForTest");
         assert_eq!(event["issue"]["summary"], "It \"burns\"\n");
         assert_eq!(event["actor"]["login"], "ivan");
+    }
+}
+
+#[tokio::test]
+async fn what_it_asks_the_store_about_unreadable_calls_is_answered() {
+    let world = Setup::default().start().await;
+    assert_eq!(world.trigger(&json!({"summary": "It burns"})).await.status, 400);
+    let store = rusqlite::Connection::open(world.folder.path().join("data/campanile.db")).unwrap();
+    for (name, page) in PAGES {
+        let question = page.split("sqlite3 -readonly data/campanile.db \\\n  \"").nth(1).unwrap();
+        let head: String = store.query_row(question.split('"').next().unwrap(), [], |row| row.get(3)).unwrap();
+        assert_eq!(head, r#"{"summary":"It burns"}"#, "{name}");
     }
 }
