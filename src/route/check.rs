@@ -25,6 +25,12 @@ const MACROS: &[(&str, &str)] = &[
     ("filter", "issue.tags.filter(tag, tag != \"wip\")"),
 ];
 
+/// The member of an event that it does not have yet when the routes are asked.
+const UNGIVEN: (&str, &str) = ("event", "id");
+
+/// The places in an event that hold true or false; the others with a name hold texts.
+const TRUTHS: &[&str] = &["event.degraded"];
+
 /// How a function is called.
 #[derive(Clone, Copy, PartialEq)]
 enum Form {
@@ -63,11 +69,49 @@ pub(super) struct Mistake {
     pub hint: Option<String>,
 }
 
-/// Every unknown root, member and function that `program` names, in the order of the text; what it reads goes to `wanted`.
+/// Every unknown root, member and function that `program` names, in the order of the text, or that it never gives a
+/// boolean; what it reads goes to `wanted`.
 pub(super) fn mistakes(program: &Program, tokens: &[Token], wanted: &mut Wanted) -> Vec<Mistake> {
     let mut walk = Walk { tokens, wanted, scope: Vec::new(), found: BTreeSet::new() };
-    walk.expression(program.expression());
+    let path = walk.expression(program.expression());
+    if let (true, Some(kind)) = (walk.found.is_empty(), never_boolean(program.expression(), path.as_ref())) {
+        let hint = "it asks something, as in `issue.priority.key == \"critical\"`".to_owned();
+        walk.mistake(0, format!("the condition gives {kind}, never true or false"), Some(hint));
+    }
     walk.found.into_iter().collect()
+}
+
+/// What the expression gives instead of a boolean, where that is sure before any event comes. `path`: the place in the
+/// event that it stands for.
+fn never_boolean(expression: &IdedExpr, path: Option<&Path>) -> Option<&'static str> {
+    use operators::{ADD, DIVIDE, MODULO, MULTIPLY, NEGATE, SUBSTRACT};
+    if matches!(&expression.expr, Expr::Select(select) if select.test) {
+        return None; // `has(…)`
+    }
+    if let Some(path) = path {
+        return match members(&path.name) {
+            _ if is_list(path) => Some("a list"),
+            below if below.contains("**") => None,
+            below if !below.is_empty() => Some("a map"),
+            _ => (!TRUTHS.contains(&path.name.as_str())).then_some("a text"),
+        };
+    }
+    match &expression.expr {
+        Expr::Literal(LiteralValue::Boolean(_)) | Expr::Unspecified => None,
+        Expr::Literal(_) => Some("a fixed value"),
+        Expr::List(_) => Some("a list"),
+        Expr::Map(_) | Expr::Struct(_) => Some("a map"),
+        // `map` and `filter` gather a list.
+        Expr::Comprehension(made) => matches!(made.accu_init.expr, Expr::List(_)).then_some("a list"),
+        Expr::Call(call) => match call.func_name.as_str() {
+            ADD | SUBSTRACT | MULTIPLY | DIVIDE | MODULO | NEGATE => Some("a sum"),
+            "size" | "int" | "uint" | "double" => Some("a number"),
+            "string" | "bytes" => Some("a text"),
+            "type" => Some("a type"),
+            _ => None,
+        },
+        Expr::Ident(_) | Expr::Select(_) => None,
+    }
 }
 
 /// A place in the event that an expression stands for.
@@ -303,7 +347,11 @@ impl Walk<'_> {
             )),
             Step::Member(member) => {
                 let members = members(name);
-                if members.contains("**") {
+                if (name.as_str(), *member) == UNGIVEN {
+                    let hint =
+                        "the event gets its id when it is stored, after the routes were asked; templates have it";
+                    Err((format!("`{name}.{member}` is not known to conditions"), hint.to_owned()))
+                } else if members.contains("**") {
                     Ok(None)
                 } else if members.contains(member) {
                     Ok(Some(Path { name: format!("{name}.{member}"), element: false, at: 0 }))

@@ -96,8 +96,8 @@ fn a_condition_without_an_answer_does_not_match_and_says_why() {
     for (when, why) in [
         (r#"issue.assignee.login == "x""#, "there is no `assignee` in this event"),
         ("issue.fields.budget > 1", "there is no `budget`"),
-        ("issue.key", "the condition gives string, neither true nor false"),
-        ("issue.tags", "the condition gives list"),
+        ("body.n", "the condition gives int, neither true nor false"),
+        ("body.many", "the condition gives list"),
         ("body.n > \"1\"", "a value of a type it cannot take"),
         ("body.n.startsWith(\"1\")", "types it cannot take"),
         ("issue.tags[9] == \"x\"", "beyond the end"),
@@ -167,6 +167,7 @@ fn mistakes_are_found_at_load_with_their_column() {
         ("issue.followers.exists(f, f == \"anna\")", "f ==", "never equal", "its `login`"),
         ("issue.tags.exists(tag, true) && tag == \"x\"", "tag ==", "`tag` is not known", "roots of an event"),
         ("channel.name == \"x\"", "channel", "`channel` is not known", "templates can"),
+        ("event.id > 0", "id", "`event.id` is not known to conditions", "templates have it"),
         ("issue.key.startWith(\"A\")", "startWith", "no function `startWith`", "did you mean `startsWith`?"),
         ("startsWith(issue.key, \"A\")", "startsWith", "called otherwise", "issue.summary.startsWith"),
         ("issue.tags.exists(\"db\")", "exists", "`exists` is written otherwise", "issue.followers.exists"),
@@ -184,6 +185,36 @@ fn mistakes_are_found_at_load_with_their_column() {
         assert!(finding.message.contains(message), "{when}: {}", finding.message);
         assert!(finding.hint.as_deref().unwrap_or_default().contains(hint), "{when}: {:?}", finding.hint);
         assert!(router.route(&document()).planned.is_empty());
+    }
+}
+
+#[test]
+fn a_condition_that_is_never_true_or_false_is_found_at_load() {
+    for (when, kind) in [
+        ("1 + 1", "a sum"),
+        ("-body.n", "a sum"),
+        ("\"issue.key\"", "a fixed value"),
+        ("issue.key", "a text"),
+        ("issue[\"queue\"][\"key\"]", "a text"),
+        ("issue.followers[0].login", "a text"),
+        ("issue.assignee", "a map"),
+        ("issue", "a map"),
+        ("issue.tags", "a list"),
+        ("changes", "a list"),
+        ("[event.degraded]", "a list"),
+        ("issue.tags.filter(tag, tag == \"prod\")", "a list"),
+        ("size(issue.tags)", "a number"),
+        ("issue.tags.size()", "a number"),
+    ] {
+        let (_, findings) = Router::compile(&[route("one", when)], "config.yaml");
+        let [finding] = findings.as_slice() else { panic!("{when}: {findings:?}") };
+        assert!(finding.message.ends_with(&format!("the condition gives {kind}, never true or false")), "{finding:?}");
+        assert_eq!((finding.line, finding.column), (7, 12), "{when}");
+    }
+    // Only an event can tell.
+    for when in ["event.degraded", "body.flag", "issue.fields.flag", "changes[0].to", "true", "has(body.x) ? 1 : true"]
+    {
+        router(&[route("one", when)]);
     }
 }
 
