@@ -109,7 +109,7 @@ fn serve_refuses_what_has_no_secret() {
     }
     std::fs::remove_file(&file).unwrap();
     std::fs::create_dir(&file).unwrap();
-    start.refused("cannot be read");
+    start.refused("is no file");
 }
 
 #[test]

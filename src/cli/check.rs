@@ -18,7 +18,8 @@ pub fn check(
 ) -> Vec<Finding> {
     let all = |config: &Config| {
         let mut findings = checks(config);
-        findings.extend(config.missing_secrets(env, Severity::Warning));
+        findings.extend(config.check_secrets(env, Severity::Warning));
+        findings.extend(config.without_routes());
         findings
     };
     load(path, &all).map_or_else(|findings| findings, |loaded| loaded.warnings)
@@ -40,7 +41,7 @@ pub fn text(findings: &[Finding], styled: bool) -> String {
     let mut sources = HashMap::new();
     let mut text = String::new();
     for finding in findings {
-        let source = sources.entry(&finding.file).or_insert_with(|| std::fs::read(&finding.file).unwrap_or_default());
+        let source = sources.entry(&finding.file).or_insert_with(|| read(Path::new(&finding.file)));
         // Counted otherwise another line would be shown, perhaps one with a secret.
         let source = in_lines(&String::from_utf8_lossy(source));
         let veiled = findings.iter().any(|f| f.veiled && (&f.file, f.line) == (&finding.file, finding.line));
@@ -49,6 +50,11 @@ pub fn text(findings: &[Finding], styled: bool) -> String {
         text += "\n\n";
     }
     text + &sum(findings) + "\n"
+}
+
+/// What a file holds, where that can be looked at again: a pipe would wait for somebody to write.
+fn read(path: &Path) -> Vec<u8> {
+    if path.is_file() { std::fs::read(path).unwrap_or_default() } else { Vec::new() }
 }
 
 fn report<'f>(finding: &'f Finding, line: Option<&'f str>) -> annotate_snippets::Group<'f> {
@@ -172,13 +178,17 @@ mod tests {
         let (text, findings) = shown(HEAD, &[]);
         assert_eq!(exit_code(&findings), 0);
         insta::assert_snapshot!(text, @r#"
+        warning: there are no `routes`: calls are taken and lead nowhere
+        --> config.yaml
+         = hint: as in `routes: [{channels: [NAME]}]`
+
         warning: `sources.tracker.secret` has no value: the environment variable `HOOK` is not set or empty
          --> config.yaml:3:44
           |
         3 | sources: {tracker: {kind: tracker, secret: {env: HOOK}}}
           |                                            ^
 
-        0 errors, 1 warning
+        0 errors, 2 warnings
         "#);
     }
 

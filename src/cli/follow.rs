@@ -52,7 +52,7 @@ pub async fn follow(reloader: &Reloader, path: &Path, followed: Followed, clock:
         }
         counted = now;
         let config_yaml = look_at(path);
-        let errors = |config: &Config| config.missing_secrets(&env, Severity::Error);
+        let errors = |config: &Config| config.check_secrets(&env, Severity::Error);
         let end = match load(path, &errors) {
             Err(findings) => Err(findings),
             Ok(loaded) => {

@@ -21,7 +21,7 @@ const OPEN_FILES: u64 = 10_000;
 
 pub fn serve(path: &Path) -> io::Result<End> {
     let checks = |config: &crate::config::Config| {
-        let mut findings = config.missing_secrets(&env, Severity::Error);
+        let mut findings = config.check_secrets(&env, Severity::Error);
         // A broken template stops its own messages only, and they go out as the fallback text: a warning here.
         findings.extend(templates(config).1.into_iter().map(|finding| match finding.file.ends_with(".hbs") {
             true => crate::finding::Finding { severity: Severity::Warning, ..finding },

@@ -98,6 +98,9 @@ fn slack_id(node: &Node, findings: &mut Findings) -> Option<Conversation> {
     None
 }
 
+/// Ids of persons have 10 digits at most until now.
+const LONGEST_PERSON: i64 = 9_999_999_999;
+
 fn chat(node: &Node, findings: &mut Findings) -> Option<i64> {
     // Telegram's ids have at most 52 significant bits: <https://core.telegram.org/bots/api#chat>.
     const MOST: i64 = (1 << 52) - 1;
@@ -105,6 +108,10 @@ fn chat(node: &Node, findings: &mut Findings) -> Option<i64> {
     if id.is_none() && !matches!(node.kind, Kind::Refused) {
         let hint = "a whole number, as in -1001234567890; names as @chat can change";
         findings.hinted(node.place, "`telegram` must be a chat's id", hint);
+    }
+    if let Some(id) = id.filter(|id| *id > LONGEST_PERSON) {
+        let hint = format!("a group's id begins with a minus, as in -{id}");
+        findings.warning(node.place, "`telegram` has more digits than the id of a person", hint);
     }
     id
 }

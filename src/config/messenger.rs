@@ -1,5 +1,7 @@
 //! `slack:` and `telegram:` — accounts and their pace.
 
+use secrecy::{ExposeSecret, SecretString};
+
 use super::reader::{Fields, Findings, Placed, rate, whole, word};
 use super::secret::{Secret, secret};
 use super::tree::{Kind, Node};
@@ -73,6 +75,26 @@ impl Default for Telegram {
         Self { token: None, api_url, pace, tokenless: None }
     }
 }
+
+/// What a messenger's token cannot have, and the way out. `None`: it may be one, or `name` is another secret. The forms
+/// are no promise of the messengers', so nothing more is asked of them (reference M 1, "Token kinds").
+pub(super) fn misfit(name: &str, secret: &SecretString) -> Option<(&'static str, &'static str)> {
+    const SLACKS: &str = "Slack's begins with `xoxb-` and stands in the app's \"OAuth & Permissions\"";
+    const TELEGRAMS: &str = "@BotFather gives it, as in 123456789:AAE…";
+    let secret = secret.expose_secret();
+    let of_telegram = secret.split_once(':').is_some_and(|(bot, _)| bot.bytes().all(|b| b.is_ascii_digit()));
+    let is_odd = |byte: u8| !byte.is_ascii_graphic();
+    match name {
+        "slack.token" if secret.bytes().any(is_odd) => Some((ODD, SLACKS)),
+        "slack.token" if of_telegram => Some(("is a token of Telegram's", SLACKS)),
+        "telegram.token" if secret.starts_with("xox") => Some(("is a token of Slack's", TELEGRAMS)),
+        // It becomes a part of the address.
+        "telegram.token" if secret.bytes().any(|b| is_odd(b) || b"/?#%".contains(&b)) => Some((ODD, TELEGRAMS)),
+        _ => None,
+    }
+}
+
+const ODD: &str = "has a blank in it, or another character that no token has";
 
 /// The section, with defaults for what could not be read.
 pub(super) fn slack(node: &Node, findings: &mut Findings) -> Slack {

@@ -15,6 +15,8 @@ mod tracker;
 mod url;
 
 #[cfg(test)]
+mod hint_tests;
+#[cfg(test)]
 mod schema_tests;
 #[cfg(test)]
 mod tests;
@@ -123,7 +125,7 @@ pub fn listen(path: &Path) -> Result<SocketAddr, Vec<Finding>> {
         Fields::of(server, "`server`", findings)?.need("listen", findings, reader::address)
     };
     let bound = root(&text, &mut findings)
-        .and_then(|root| Fields::of(&root, "config.yaml", &mut findings)?.need("server", &mut findings, listen));
+        .and_then(|root| Fields::of(&root, &*root.name, &mut findings)?.need("server", &mut findings, listen));
     bound.ok_or_else(|| findings.sorted())
 }
 
@@ -165,7 +167,7 @@ fn parse(
 }
 
 fn root(text: &str, findings: &mut Findings) -> Option<Rc<Node>> {
-    let root = tree::parse(text, "config.yaml", findings);
+    let root = tree::parse(text, findings.file_name(), findings);
     if root.is_none() && findings.is_empty() {
         findings.error(Place::FILE, "the configuration is empty");
     }
@@ -173,9 +175,9 @@ fn root(text: &str, findings: &mut Findings) -> Option<Rc<Node>> {
 }
 
 fn config(root: &Node, file: String, folder: PathBuf, findings: &mut Findings) -> Option<Config> {
-    let mut fields = Fields::of(root, "config.yaml", findings)?;
+    let mut fields = Fields::of(root, &*root.name, findings)?;
     let server = fields.need("server", findings, server::read);
-    let store = fields.need("store", findings, store);
+    let store = fields.need("store", findings, |node, findings| store(node, &folder, findings));
     let store_reserve_mb = fields.read("store_reserve_mb", findings, whole(0..=1_000_000_000));
     let max_pending = fields.read("max_pending", findings, whole(1..=1_000_000_000));
     let retention_days = fields.read("retention_days", findings, whole(1..=36_500));
@@ -199,7 +201,7 @@ fn config(root: &Node, file: String, folder: PathBuf, findings: &mut Findings) -
     Some(Config {
         templates: named_or_there(&folder, templates),
         server: server.unwrap_or_else(Server::unread),
-        store: Store::Sqlite(folder.join(store.unwrap_or_default())),
+        store: Store::Sqlite(store.unwrap_or_default()),
         store_reserve_mb: store_reserve_mb.unwrap_or(64),
         max_pending: max_pending.unwrap_or(5_000_000),
         retention_days: retention_days.unwrap_or(30),
@@ -232,10 +234,17 @@ fn routes(node: &Node, findings: &mut Findings) -> Option<Vec<route::RouteRead>>
     Some(routes)
 }
 
-fn store<'n>(node: &'n Node, findings: &mut Findings) -> Option<&'n str> {
+fn store(node: &Node, folder: &Path, findings: &mut Findings) -> Option<PathBuf> {
     let url = word(node, findings)?;
     match url.split_once("://") {
-        Some(("sqlite", path)) if !path.is_empty() => return Some(path),
+        Some(("sqlite", path)) if !path.is_empty() => {
+            let file = folder.join(path);
+            if !file.is_dir() {
+                return Some(file);
+            }
+            let hint = format!("name a file in it: sqlite://{}/campanile.db", path.trim_end_matches('/'));
+            findings.hinted(node.place, "`store` names a folder", hint);
+        }
         Some(("postgres" | "postgresql", _)) => {
             // The URL holds a password.
             findings.error(node.place, format!("a store on PostgreSQL {COMES_LATER}")).veiled = true;
@@ -289,15 +298,28 @@ impl Config {
         secrets
     }
 
-    /// A finding for every secret that cannot be resolved: warnings for `check`, errors for `serve`.
-    pub fn missing_secrets(&self, env: &dyn Fn(&str) -> Option<String>, severity: Severity) -> Vec<Finding> {
-        let missing = self.secrets().into_iter().filter_map(|(name, secret)| {
-            let error = secret.value.resolve(&self.folder, env).err()?;
+    /// A finding for every secret that cannot be resolved, of the severity `missing` (a warning for `check`, an error for
+    /// `serve`), and an error for every token that cannot be one.
+    pub fn check_secrets(&self, env: &dyn Fn(&str) -> Option<String>, missing: Severity) -> Vec<Finding> {
+        let found = self.secrets().into_iter().filter_map(|(name, secret)| {
             let Place { line, column } = secret.place;
-            let finding = Finding::error(&self.file, line, column, format!("`{name}` has no value: {error}"));
-            Some(Finding { severity, veiled: error.veils(), ..finding })
+            let finding = |what: String| Finding::error(&self.file, line, column, format!("`{name}` {what}"));
+            match secret.value.resolve(&self.folder, env) {
+                Ok(value) => messenger::misfit(&name, &value).map(|(what, hint)| finding(what.to_owned()).hint(hint)),
+                Err(error) => Some(Finding {
+                    severity: missing,
+                    veiled: error.veils(),
+                    ..finding(format!("has no value: {error}"))
+                }),
+            }
         });
-        missing.collect()
+        found.collect()
+    }
+
+    /// A warning that every call is in vain.
+    pub fn without_routes(&self) -> Option<Finding> {
+        let finding = Finding::warning(&self.file, 0, 0, "there are no `routes`: calls are taken and lead nowhere");
+        self.routes.is_empty().then(|| finding.hint("as in `routes: [{channels: [NAME]}]`"))
     }
 
     /// The keys that differ from those a process was started with and that it cannot change while it runs.

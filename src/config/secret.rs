@@ -43,14 +43,14 @@ impl SecretError {
 
 impl Secret {
     /// The secret itself. `base` is the folder of config.yaml, `env` gives the value of an environment variable.
-    /// Line ends at the end of a file are not part of its secret.
+    /// Line ends at its end are not part of it.
     ///
     /// # Errors
     /// Unset and empty, for both; a file that cannot be read, is no UTF-8 or is larger than 64 KiB.
     pub fn resolve(&self, base: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<SecretString, SecretError> {
         match self {
             Self::Env(name) => {
-                env(name).filter(|value| !value.is_empty()).map(Into::into).ok_or_else(|| match is_variable(name) {
+                env(name).as_deref().and_then(without_line_ends).ok_or_else(|| match is_variable(name) {
                     true => SecretError::Unset(name.clone()),
                     false => SecretError::UnsetAndUnshown,
                 })
@@ -92,19 +92,25 @@ fn is_word(word: &str) -> bool {
 
 fn read(path: &Path) -> Result<SecretString, String> {
     let mut bytes = Vec::new();
-    let file = std::fs::File::open(path);
-    file.and_then(|file| file.take(LONGEST + 1).read_to_end(&mut bytes)).map_err(|error| match error.kind() {
+    let unread = |error: std::io::Error| match error.kind() {
         ErrorKind::NotFound => "does not exist".to_owned(),
         _ => format!("cannot be read: {error}"),
-    })?;
+    };
+    // A pipe is not even opened: whoever reads it waits for somebody to write.
+    if !std::fs::metadata(path).map_err(unread)?.is_file() {
+        return Err("is no file".to_owned());
+    }
+    std::fs::File::open(path).and_then(|file| file.take(LONGEST + 1).read_to_end(&mut bytes)).map_err(unread)?;
     if bytes.len() as u64 > LONGEST {
         return Err("is larger than 64 KiB".to_owned());
     }
     let text = String::from_utf8(bytes).map_err(|_| "is not UTF-8".to_owned())?;
-    match text.trim_end_matches(['\r', '\n']) {
-        "" => Err("is empty".to_owned()),
-        secret => Ok(secret.into()),
-    }
+    without_line_ends(&text).ok_or_else(|| "is empty".to_owned())
+}
+
+/// Shells and editors put them behind what they write.
+fn without_line_ends(text: &str) -> Option<SecretString> {
+    Some(text.trim_end_matches(['\r', '\n'])).filter(|secret| !secret.is_empty()).map(Into::into)
 }
 
 /// `{env: NAME}` or `{file: PATH}`. What stands there instead may be the secret itself: no finding prints it or its line.
@@ -155,18 +161,25 @@ mod tests {
 
     use super::*;
 
+    fn mkfifo(path: &Path) {
+        use rustix::fs::{CWD, FileType, Mode, mknodat};
+        mknodat(CWD, path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    }
+
     #[test]
     fn a_secret_comes_from_the_environment_or_a_file() {
         let folder = tempfile::tempdir().unwrap();
         let env = |name: &str| match name {
             "SET" => Some("s3cret".to_owned()),
-            "EMPTY" => Some(String::new()),
+            "ENDED" => Some("s3cret\r\n".to_owned()),
+            "EMPTY" => Some("\n".to_owned()),
             _ => None,
         };
         for (file, content) in [("token", "s3cret\r\n"), ("bare", "s3cret"), ("empty", "\n"), ("big", "")] {
             std::fs::write(folder.path().join(file), content).unwrap();
         }
         std::fs::write(folder.path().join("binary"), [0xff, 0xfe]).unwrap();
+        mkfifo(&folder.path().join("pipe"));
         std::fs::write(folder.path().join("big"), vec![b'x'; LONGEST as usize + 1]).unwrap();
         std::fs::write(folder.path().join("full"), vec![b'x'; LONGEST as usize]).unwrap();
         let of = |secret: Secret| {
@@ -176,6 +189,7 @@ mod tests {
         let file = |name: &str| of(Secret::File(name.into()));
 
         assert_eq!(of(Secret::Env("SET".into())).unwrap(), "s3cret");
+        assert_eq!(of(Secret::Env("ENDED".into())).unwrap(), "s3cret");
         assert_eq!(file("token").unwrap(), "s3cret");
         assert_eq!(file("bare").unwrap(), "s3cret");
         assert_eq!(file("full").unwrap().len(), LONGEST as usize);
@@ -186,7 +200,8 @@ mod tests {
             (file("empty"), "is empty"),
             (file("binary"), "is not UTF-8"),
             (file("big"), "larger than 64 KiB"),
-            (file("."), "cannot be read"),
+            (file("."), "is no file"),
+            (file("pipe"), "is no file"),
             (file("big/x"), "cannot be read"),
         ] {
             let error = result.unwrap_err();

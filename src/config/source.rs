@@ -65,12 +65,8 @@ fn kind(node: &Node, findings: &mut Findings) -> Option<SourceKind> {
             findings.error(node.place, format!("a source of kind `{later}` {COMES_LATER}"));
         }
         other => {
-            let kinds = ["tracker"].iter().chain(LATER).copied();
-            findings.hinted(
-                node.place,
-                format!("there is no kind of source `{other}`"),
-                suggest(other, "kinds", kinds),
-            );
+            let hint = suggest(other, "kinds", ["tracker"]);
+            findings.hinted(node.place, format!("there is no kind of source `{other}`"), hint);
         }
     }
     None

@@ -134,7 +134,12 @@ pub(super) fn read(path: &Path) -> Result<String, Finding> {
         ErrorKind::InvalidData => Finding::error(path.display().to_string(), 0, 0, "the file is not UTF-8"),
         _ => Finding::error(path.display().to_string(), 0, 0, format!("the file cannot be read: {error}")),
     };
-    if fs::metadata(path).map_err(unread)?.len() > LARGEST {
+    let found = fs::metadata(path).map_err(unread)?;
+    if !found.is_file() {
+        // A pipe is not even opened: whoever reads it waits for somebody to write.
+        return Err(Finding::error(file, 0, 0, "this is no file").hint("put a template's own file in its place"));
+    }
+    if found.len() > LARGEST {
         let message = format!("a template has at most {} KiB", LARGEST / 1024);
         return Err(Finding::error(file, 0, 0, message));
     }

@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::fmt::Display;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
+use std::path::Path;
 use std::rc::Rc;
 use std::str::FromStr;
 
@@ -12,7 +13,10 @@ use crate::finding::{Finding, Place, Severity, suggest};
 
 /// Words of the design that have no meaning yet.
 const LATER: &[&str] =
-    &["people", "hours", "digest", "alerts", "urgent", "settle_for", "admin", "issue", "links", "card", "thread"];
+    &["people", "hours", "digest", "alerts", "urgent", "settle_for", "admin", "issue", "links", "card"];
+
+/// Keys that people look for, and how it is written.
+const OTHERWISE: &[(&str, &str)] = &[("thread", "style: thread")];
 
 /// What "not yet" is called everywhere.
 pub const COMES_LATER: &str = "comes with a later version";
@@ -34,6 +38,12 @@ pub struct Findings {
 impl Findings {
     pub fn new(file: impl Into<String>) -> Self {
         Self { file: file.into(), list: Vec::new() }
+    }
+
+    /// Of the path that the findings name.
+    pub fn file_name(&self) -> String {
+        let name = Path::new(&self.file).file_name();
+        name.map_or_else(|| self.file.clone(), |name| name.to_string_lossy().into_owned())
     }
 
     pub fn error(&mut self, at: Place, message: impl Into<String>) -> &mut Finding {
@@ -155,13 +165,16 @@ impl<'n> Fields<'n> {
     pub fn close(self, findings: &mut Findings) {
         #[cfg(test)]
         super::asked::note(&self.what, &self.known);
-        for (entry, _) in self.entries.iter().filter(|(entry, taken)| !taken.get() && !entry.key.is_empty()) {
+        for (entry, _) in self.entries.iter().filter(|(_, taken)| !taken.get()) {
             let key = &*entry.key;
             if LATER.contains(&key) {
                 findings.error(entry.place, format!("`{key}` in {} {COMES_LATER}", self.what));
             } else {
                 let message = format!("unknown key `{key}` in {}", self.what);
-                findings.hinted(entry.place, message, suggest(key, "keys here", self.known.iter().copied()));
+                let otherwise = OTHERWISE.iter().find(|(one, _)| *one == key);
+                let hint = otherwise.map(|(_, written)| format!("it is written `{written}`"));
+                let hint = hint.unwrap_or_else(|| suggest(key, "keys here", self.known.iter().copied()));
+                findings.hinted(entry.place, message, hint);
             }
         }
     }

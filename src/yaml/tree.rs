@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use granit_parser::{Event, Marker, Parser, ScalarStyle, Span, Tag};
+use granit_parser::{ErrorKind, Event, Marker, Parser, ScalarStyle, Span, Tag};
 
 use super::reader::Findings;
 use crate::finding::Place;
@@ -67,12 +67,16 @@ struct Open {
 
 enum OpenKind {
     List(Vec<Rc<Node>>),
-    Map { entries: Vec<Entry>, key: Option<(Rc<str>, Place)> },
+    /// A key without a name was refused, and what stands behind it is dropped.
+    Map {
+        entries: Vec<Entry>,
+        key: Option<(Option<Rc<str>>, Place)>,
+    },
 }
 
 /// The tree of a text, or `None` when there is none because the text is no YAML; findings say why. `what` names the whole
 /// in findings: "config.yaml".
-pub fn parse(text: &str, what: &str, findings: &mut Findings) -> Option<Rc<Node>> {
+pub fn parse(text: &str, what: impl Into<Rc<str>>, findings: &mut Findings) -> Option<Rc<Node>> {
     let mut tree = Tree { text, what: what.into(), open: Vec::new(), anchors: HashMap::new(), root: None, findings };
     for event in Parser::new_from_str(text) {
         match event {
@@ -82,12 +86,9 @@ pub fn parse(text: &str, what: &str, findings: &mut Findings) -> Option<Rc<Node>
             }
             Ok((event, span)) => tree.take(event, span),
             Err(error) => {
+                let hint = tree.way_out(error.kind());
                 let message = format!("this is no YAML: {}", error.info());
-                tree.findings.hinted(
-                    place(error.marker()),
-                    message,
-                    "values with `: `, ` #` or quotes stand in single quotes",
-                );
+                tree.findings.error(place(error.marker()), message).hint = hint;
                 return None;
             }
         }
@@ -159,6 +160,59 @@ impl Tree<'_> {
         }
     }
 
+    /// What helps against an error of the parser, where it is known.
+    fn way_out(&self, error: &ErrorKind) -> Option<String> {
+        use ErrorKind::*;
+        let hint = match error {
+            TabNotAllowed | TabInBlockIndentation | TabInIndentation | TabAtBlockScalarStart | TabInPlainScalar => {
+                "indent with spaces: YAML takes no tabs"
+            }
+            UnexpectedEofFlowSequence
+            | UnexpectedEofFlowMapping
+            | UnexpectedEofImplicitFlowMapping
+            | ExpectedFlowSequenceSeparator
+            | ExpectedFlowMappingSeparator
+            | UnclosedFlowCollection { .. }
+            | InvalidFlowScalarIndent
+            | InvalidColonPlacement => {
+                let bracket = self.bracket().unwrap_or_else(|| "a `[` or `{`".to_owned());
+                return Some(format!("{bracket} is open here; a text with `: ` in it stands in single quotes"));
+            }
+            MisplacedFlowCollectionEnd | MismatchedFlowCollectionEnd { .. } => {
+                "`[` is closed by `]` and `{` by `}`; a text with one of them stands in single quotes"
+            }
+            UnclosedQuotedScalar | DocumentIndicatorInQuotedScalar | InvalidQuotedScalarIndent => {
+                "a quote is open here, and must be closed"
+            }
+            UnknownQuotedScalarEscape | InvalidQuotedScalarHexEscape | InvalidUnicodeEscape => {
+                "in single quotes a backslash is only a backslash"
+            }
+            InvalidIndentation => "the keys of one map begin in one column",
+            UnknownAnchor => "`*` names what stands at `&` before; a text that begins with it stands in single quotes",
+            MappingValueNotAllowed
+            | SimpleKeyExpected
+            | InvalidSimpleKey
+            | ExpectedBlockMappingKey
+            | ExpectedNodeContent
+            | UnexpectedCharacter { .. }
+            | CommentInterceptedScalar
+            | CommentNotSeparated
+            | InvalidTrailingSingleQuotedScalar
+            | InvalidTrailingDoubleQuotedScalar => "values with `: `, ` #` or quotes stand in single quotes",
+            _ => return None,
+        };
+        Some(hint.to_owned())
+    }
+
+    /// The innermost bracket that is open, and its line.
+    fn bracket(&self) -> Option<String> {
+        self.open.iter().rev().find_map(|Open { place, .. }| {
+            let line = self.text.lines().nth(place.line.checked_sub(1)?)?;
+            let first = line.chars().nth(place.column.checked_sub(1)?).filter(|first| matches!(first, '[' | '{'))?;
+            Some(format!("the `{first}` of line {}", place.line))
+        })
+    }
+
     /// A tag is always a slip here: `!` begins one, and a condition may well begin with it.
     fn tagged(&mut self, tag: Option<&Tag>, span: &Span) -> bool {
         let Some(tag) = tag else { return false };
@@ -181,7 +235,7 @@ impl Tree<'_> {
     /// The key that the next node stands under.
     fn name(&self) -> Rc<str> {
         match self.open.last() {
-            Some(Open { kind: OpenKind::Map { key: Some((key, _)), .. }, .. }) => key.clone(),
+            Some(Open { kind: OpenKind::Map { key: Some((key, _)), .. }, .. }) => key.clone().unwrap_or_default(),
             Some(Open { kind: OpenKind::List(_), name, .. }) => name.clone(),
             _ => self.what.clone(),
         }
@@ -200,7 +254,8 @@ impl Tree<'_> {
             None => self.root = Some(node),
             Some(OpenKind::List(elements)) => elements.push(node),
             Some(OpenKind::Map { entries, key }) => match key.take() {
-                Some((key, place)) => match entries.iter().find(|entry| entry.key == key) {
+                Some((None, _)) => {}
+                Some((Some(key), place)) => match entries.iter().find(|entry| entry.key == key) {
                     Some(first) => {
                         let message = format!("`{key}` stands here twice, first in line {}", first.place.line);
                         self.findings.error(place, message);
@@ -209,11 +264,16 @@ impl Tree<'_> {
                 },
                 None => {
                     let name = match &node.kind {
-                        Kind::Scalar(scalar) => scalar.text.as_str().into(),
-                        Kind::Refused => "".into(),
+                        Kind::Scalar(scalar) if scalar.plain && scalar.text == "<<" => {
+                            let hint = "write the keys out; `*name` alone stands for a whole value";
+                            self.findings.hinted(node.place, "the merge key `<<` is not read", hint);
+                            None
+                        }
+                        Kind::Scalar(scalar) => Some(scalar.text.as_str().into()),
+                        Kind::Refused => None,
                         _ => {
                             self.findings.error(node.place, "a key must be a word");
-                            "".into()
+                            None
                         }
                     };
                     *key = Some((name, node.place));

@@ -97,3 +97,26 @@ async fn people_see_the_line_of_each_mistake_but_no_secret() {
         assert!(ran.out.contains(shown), "{shown}{}", ran.out);
     }
 }
+
+/// Whoever opens a pipe waits for somebody to write: `check`, `serve` and its watcher would wait for ever.
+#[tokio::test]
+async fn pipes_are_no_templates_and_no_secrets() {
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path());
+    for name in ["token", "templates/own.md.hbs", "templates/partials/sign.hbs"] {
+        let path = folder.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let _ = std::fs::remove_file(&path);
+        mknodat(CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    }
+    let ran = run_in(folder.path(), &["check"], "").await;
+    assert_eq!((ran.code, ran.err.as_str()), (Some(1), ""));
+    for told in [
+        "error: this is no file\n--> templates/own.md.hbs\n",
+        "error: this is no file\n--> templates/partials/sign.hbs\n",
+        "`telegram.token` has no value: the secret's file `token` is no file",
+    ] {
+        assert!(ran.out.contains(told), "{told}{}", ran.out);
+    }
+}
