@@ -51,7 +51,13 @@ async fn a_wrong_secret_is_refused_before_the_body_is_read() {
         if let Some(header) = header {
             request = request.header("authorization", header);
         }
-        assert_eq!(request.json(&issue("TEST-1", "created")).await.status, 401);
+        let answer = request.json(&issue("TEST-1", "created")).await;
+        assert_eq!(answer.status, 401);
+        assert!(
+            answer.text.contains("`Authorization: Bearer <secret>` or `X-Campanile-Token: <secret>`"),
+            "{}",
+            answer.text
+        );
     }
     // The head alone, a body announced and never sent: the answer comes all the same.
     let mut raw = TcpStream::connect(url.trim_start_matches("http://").split('/').next().unwrap()).await.unwrap();
@@ -68,11 +74,29 @@ async fn a_wrong_secret_is_refused_before_the_body_is_read() {
 #[tokio::test]
 async fn an_unknown_source_and_an_unasked_path_are_404() {
     let world = Setup::default().start().await;
-    for path in ["/hooks/other", "/hooks", "/hooks/tracker/secret", "/", "/metrics", "/api/v1/events"] {
+    let paths = [
+        "/hooks/other",
+        "/hooks",
+        "/hooks/tracker/",
+        "/hooks/a/b/c",
+        "/hooks/tracker/secret",
+        "/",
+        "/metrics",
+        "/api/v1/events",
+        "/hooksy",
+    ];
+    for path in paths {
         let answer =
             world.http.post(&world.public_url(path)).header("authorization", HOOK_SECRET).json(&json!({})).await;
         assert_eq!(answer.status, 404, "{path}");
+        let names_the_way = answer.text.contains("the address ends in /hooks/<name of a source in config.yaml>");
+        assert_eq!(names_the_way, path.starts_with("/hooks") && path != "/hooksy", "{path}: {}", answer.text);
     }
+    let metrics = world.metrics().await;
+    assert!(metrics.contains(r#"campanile_calls_total{source="",answer="404"} 4"#), "{metrics}");
+    assert!(metrics.contains(r#"campanile_calls_total{source="tracker",answer="404"} 1"#), "{metrics}");
+    let answer = world.http.post(&world.public_url("/healthz")).json(&json!({})).await;
+    assert_eq!((answer.status, answer.json()), (405, json!({"error": "this path takes another method"})));
 }
 
 #[tokio::test]
@@ -284,6 +308,7 @@ async fn who_was_refused_is_told_and_only_a_trusted_proxy_is_believed_about_it()
             let log = bridge.log();
             let line = log.lines().rfind(|line| line.contains("a call without the right secret")).unwrap();
             assert!(line.contains(&format!("caller=\"{caller}\"")), "{trusted} {forwarded}: {line}");
+            assert!(line.contains("secret=\"missing\""), "{line}");
         }
         bridge.kill();
     }

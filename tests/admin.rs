@@ -92,7 +92,17 @@ async fn a_change_wants_json_by_its_content_type() {
     for method in [Method::PUT, Method::PATCH, Method::DELETE] {
         let answer = world.http.call(method.clone(), &url).json(&json!({})).await;
         assert_eq!(answer.status, 405, "{method}");
+        assert_eq!(answer.json()["error"], "this path takes another method");
     }
+    for path in ["/api/v1/events/abc", "/api/v1/deliveries/9999999999999999999", "/api/v1/deliveries/7x/replay"] {
+        let request = if path.ends_with("replay") { Method::POST } else { Method::GET };
+        let answer = world.http.call(request, &world.admin_url(path)).json(&json!({})).await;
+        assert_eq!((answer.status, answer.json()), (404, json!({"error": "an id is a whole number"})), "{path}");
+    }
+    assert_eq!(
+        world.http.post(&world.admin_url("/metrics")).json(&json!({})).await.json()["error"],
+        "this path takes another method"
+    );
 }
 
 #[tokio::test]

@@ -163,6 +163,8 @@ async fn no_secret_is_logged_shown_or_kept_whatever_fails() {
         (url.replace("tracker", "trakcer"), "authorization", format!("Bearer {HOOK}"), 404),
         (format!("{}/{HOOK}", url.replace("tracker", "trakcer")), "x-a", String::new(), 404),
         (format!("{url}/{HOOK}/"), "x-a", String::new(), 404),
+        (url.replace("tracker", HOOK), "x-a", String::new(), 404),
+        (url.replace("tracker", MISTYPED), "x-a", String::new(), 404),
     ];
     for (n, (url, header, value, status)) in calls.into_iter().enumerate() {
         let answer = place.http.post(&url).header(header, value).json(&numbered(n)).await;
@@ -170,9 +172,11 @@ async fn no_secret_is_logged_shown_or_kept_whatever_fails() {
         assert_clean("an answer", &answer.text);
     }
     let over_http2 = Client::http2().post(&url).header("authorization", format!("Bearer {HOOK}"));
-    assert_eq!(over_http2.json(&numbered(9)).await.status, 202);
+    assert_eq!(over_http2.json(&numbered(11)).await.status, 202);
     let again = place.http.post(&url).header("authorization", HOOK).json(&numbered(0)).await;
     assert_eq!(again.status, 200);
+    let long = place.http.post(&url).header("authorization", HOOK).body("x".repeat((1 << 20) + 1)).await;
+    assert_eq!(long.status, 413);
     let unreadable = place.http.post(&format!("{url}/{HOOK}")).body("no key").await;
     assert_eq!(unreadable.status, 400);
     let guess = place.http.get(&format!("http://{}/metrics", place.bridge.admin));
@@ -214,7 +218,14 @@ async fn no_secret_is_logged_shown_or_kept_whatever_fails() {
 
     let log = place.bridge.log();
     // The second line is one of `debug`: more than `info` was asked for, and given.
-    for line in ["a call without the right secret", "DEBUG campanile::source::intake: a call came again"] {
+    for line in [
+        "a call without the right secret",
+        "secret=\"wrong\"",
+        "a call to no source; the address must end in /hooks/<name of a source in config.yaml> asked=\"trakcer\"",
+        "asked=\"(not shown: it may be a secret)\"",
+        "a call was refused: a body has at most 1 MiB",
+        "DEBUG campanile::source::intake: a call came again",
+    ] {
         assert!(log.contains(line), "{line}: {log}");
     }
     let not_ours = log.lines().filter(|line| {

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use axum::Json;
 use axum::Router;
 use axum::extract::rejection::{JsonRejection, QueryRejection};
-use axum::extract::{Path, Query, State};
+use axum::extract::{FromRequestParts, Path, Query, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use http::StatusCode;
+use http::request::Parts;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -70,6 +71,18 @@ impl Page {
     }
 }
 
+/// The number in a path.
+struct Id(i64);
+
+impl<S: Send + Sync> FromRequestParts<S> for Id {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Response> {
+        let id = Path::<i64>::from_request_parts(parts, state).await;
+        id.map(|Path(id)| Self(id)).map_err(|_| refusal(StatusCode::NOT_FOUND, "an id is a whole number"))
+    }
+}
+
 pub fn api_router(api: Arc<Api>) -> Router {
     Router::new()
         .route("/config", get(async |State(api): State<Arc<Api>>| Json(api.configuration.borrow().clone())))
@@ -80,6 +93,7 @@ pub fn api_router(api: Arc<Api>) -> Router {
         .route("/deliveries/replay", post(replay_many))
         .route("/deliveries/{id}", get(delivery))
         .route("/deliveries/{id}/replay", post(replay_one))
+        .method_not_allowed_fallback(async || refusal(StatusCode::METHOD_NOT_ALLOWED, "this path takes another method"))
         .with_state(api)
 }
 
@@ -90,9 +104,9 @@ async fn events(State(api): State<Arc<Api>>, page: Result<Query<Page>, QueryReje
     }
 }
 
-async fn event(State(api): State<Arc<Api>>, Path(id): Path<i64>) -> Response {
+async fn event(State(api): State<Arc<Api>>, Id(id): Id) -> Response {
     match api.outbox.event(EventId(id)).await {
-        Ok(None) => refusal(StatusCode::NOT_FOUND, "there is no such event; it may be past retention_days"),
+        Ok(None) => gone(&format!("event {id}")),
         Ok(Some(event)) => {
             let filter = Filter { event: Some(id), limit: MOST_ROWS, ..Filter::default() };
             let deliveries = api.outbox.deliveries(filter).await;
@@ -109,9 +123,9 @@ async fn deliveries(State(api): State<Arc<Api>>, page: Result<Query<Page>, Query
     }
 }
 
-async fn delivery(State(api): State<Arc<Api>>, Path(id): Path<i64>) -> Response {
+async fn delivery(State(api): State<Arc<Api>>, Id(id): Id) -> Response {
     match api.outbox.delivery(DeliveryId(id)).await {
-        Ok(None) => refusal(StatusCode::NOT_FOUND, "there is no such delivery; it may be past retention_days"),
+        Ok(None) => gone(&format!("delivery {id}")),
         end => answer(end.map(|row| json!({ "delivery": row }))),
     }
 }
@@ -131,7 +145,7 @@ async fn holds(State(api): State<Arc<Api>>) -> Response {
     }))
 }
 
-async fn replay_one(State(api): State<Arc<Api>>, Path(id): Path<i64>) -> Response {
+async fn replay_one(State(api): State<Arc<Api>>, Id(id): Id) -> Response {
     api.replay(Replay::One(DeliveryId(id))).await
 }
 
@@ -163,7 +177,7 @@ impl Api {
         let now = self.clock.now_ms();
         let give_up_at = now + i64::from(self.give_up_after_hours) * 3_600_000;
         let end = self.outbox.replay(which.clone(), give_up_at).await;
-        if let Ok(replayed) = &end {
+        if let Ok(replayed @ 1..) = &end {
             tracing::info!(?which, replayed, "dead letters are due again");
         }
         answer(end.map(|replayed| json!({ "replayed": replayed })))
@@ -182,6 +196,10 @@ fn answer(end: Result<serde_json::Value, OutboxError>) -> Response {
             refusal(status, &error.to_string())
         }
     }
+}
+
+fn gone(what: &str) -> Response {
+    refusal(StatusCode::NOT_FOUND, &format!("there is no {what}; it may be past retention_days"))
 }
 
 fn refusal(status: StatusCode, why: &str) -> Response {

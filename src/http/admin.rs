@@ -11,7 +11,7 @@ use axum::routing::get;
 use http::{Method, StatusCode, header};
 use tower_http::catch_panic::CatchPanicLayer;
 
-use super::answer::{last_word, refusal};
+use super::answer::{ANOTHER_METHOD, last_word, refusal};
 use super::hooks::Readiness;
 use crate::admin::{Api, api_router, metrics_page};
 use crate::source::Secrets;
@@ -81,6 +81,7 @@ pub fn admin_router(admin: Admin) -> Router {
                 Err(why) => refusal(StatusCode::SERVICE_UNAVAILABLE, why),
             }),
         )
+        .method_not_allowed_fallback(async || refusal(StatusCode::METHOD_NOT_ALLOWED, ANOTHER_METHOD))
         .fallback(async || refusal(StatusCode::NOT_FOUND, "nothing is here; pages come with a later version"))
         .layer(middleware::from_fn_with_state(guard, guarded))
         .layer(CatchPanicLayer::custom(|_| refusal(StatusCode::INTERNAL_SERVER_ERROR, "a mistake of ours")))

@@ -9,6 +9,9 @@ pub fn ok(status: StatusCode, body: Value) -> Response {
     (status, Json(body)).into_response()
 }
 
+/// Why a path that is there does not answer.
+pub const ANOTHER_METHOD: &str = "this path takes another method";
+
 /// A refusal with its reason. Words only, never what the caller sent.
 pub fn refusal(status: StatusCode, why: &str) -> Response {
     ok(status, json!({ "error": why }))

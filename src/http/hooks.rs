@@ -15,13 +15,14 @@ use http::{HeaderMap, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde_json::json;
 use tower_http::catch_panic::CatchPanicLayer;
-use tracing::warn;
+use tracing::{info, warn};
 
-use super::answer::{last_word, ok, refusal};
+use super::answer::{ANOTHER_METHOD, last_word, ok, refusal};
 use crate::clock::Clock;
+use crate::finding::nearest;
 use crate::lifecycle::Lifecycle;
 use crate::outbox::Outbox;
-use crate::source::{Answer, Call, Intake, Source};
+use crate::source::{Answer, Call, Intake, Secrets, Source};
 use crate::telemetry::BySource;
 
 /// Longest body of a call.
@@ -32,6 +33,10 @@ const BODIES: usize = 64 * 1024 * 1024;
 const BODY: Duration = Duration::from_secs(10);
 /// A store that was not written for so long is not ready.
 const WRITTEN_WITHIN: Duration = Duration::from_secs(5);
+
+const NO_SOURCE: &str = "no source of that name; the address ends in /hooks/<name of a source in config.yaml>";
+const NO_SECRET: &str =
+    "the secret is wrong or missing; send it as `Authorization: Bearer <secret>` or `X-Campanile-Token: <secret>`";
 
 /// What `/readyz` asks.
 #[derive(Clone)]
@@ -95,7 +100,8 @@ pub fn public_router(hooks: Arc<Hooks>) -> Router {
         .route("/hooks/{source}/{secret}", any(hook_with_secret))
         .route("/healthz", get(async || "alive\n"))
         .route("/readyz", get(ready))
-        .fallback(async || refusal(StatusCode::NOT_FOUND, "nothing is here"))
+        .method_not_allowed_fallback(async || refusal(StatusCode::METHOD_NOT_ALLOWED, ANOTHER_METHOD))
+        .fallback(nothing)
         .layer(CatchPanicLayer::custom(|_| refusal(StatusCode::INTERNAL_SERVER_ERROR, "a mistake of ours")))
         .with_state(hooks)
 }
@@ -104,6 +110,14 @@ async fn ready(State(hooks): State<Arc<Hooks>>) -> Response {
     match hooks.readiness.check() {
         Ok(()) => ok(StatusCode::OK, json!({"ready": true})),
         Err(why) => ok(StatusCode::SERVICE_UNAVAILABLE, json!({"ready": false, "why": why})),
+    }
+}
+
+async fn nothing(State(hooks): State<Arc<Hooks>>, request: Request) -> Response {
+    let mut segments = request.uri().path().split('/').skip(1);
+    match segments.next() {
+        Some("hooks") => hooks.no_source(segments.next().unwrap_or_default()),
+        _ => refusal(StatusCode::NOT_FOUND, "nothing is here"),
     }
 }
 
@@ -124,7 +138,7 @@ impl Hooks {
         let started = std::time::Instant::now();
         let rules = self.intake.rules.borrow().clone();
         let Some(source) = rules.sources.get(name) else {
-            return refusal(StatusCode::NOT_FOUND, "no such source");
+            return self.no_source(name);
         };
         let response = self.take_from(source, url_secret, request).await;
         let metrics = &self.intake.metrics;
@@ -134,22 +148,47 @@ impl Hooks {
         response
     }
 
+    /// Where no source has the name that a call asks for. Somebody may have put the secret there, so a name is logged only
+    /// where it reads like one: near a source's own, or letters alone.
+    fn no_source(&self, asked: &str) -> Response {
+        let rules = self.intake.rules.borrow().clone();
+        let is_secret = rules.sources.values().any(|source| source.secrets.admit_text(asked));
+        let is_near =
+            rules.sources.contains_key(asked) || nearest(asked, rules.sources.keys().map(|n| n.as_str())).is_some();
+        let is_word = |fits: fn(u8) -> bool| asked.len() <= 64 && asked.bytes().all(fits);
+        let reads_like_one = is_word(|b| b.is_ascii_lowercase() || b == b'-' || b == b'_');
+        let shown = !is_secret && (reads_like_one || is_near && is_word(|b| b.is_ascii_graphic()));
+        let asked = if shown { asked } else { "(not shown: it may be a secret)" };
+        info!(asked, "a call to no source; the address must end in /hooks/<name of a source in config.yaml>");
+        // One label for all of them: callers choose the names.
+        let by = BySource { source: String::new(), answer: StatusCode::NOT_FOUND.as_u16() };
+        self.intake.metrics.calls.get_or_create(&by).inc();
+        refusal(StatusCode::NOT_FOUND, NO_SOURCE)
+    }
+
     async fn take_from(&self, source: &Source, url_secret: Option<&str>, request: Request) -> Response {
         let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0);
         let (head, body) = request.into_parts();
         let in_url = match url_secret {
-            Some(_) if !source.url_secret => return refusal(StatusCode::NOT_FOUND, "no such source"),
+            Some(_) if !source.url_secret => {
+                info!(source = %source.name, "a call with more behind the source's name, and no `url_secret: true`");
+                return refusal(StatusCode::NOT_FOUND, NO_SOURCE);
+            }
             Some(secret) => source.secrets.admit_text(secret),
             None => false,
         };
+        let caller = || self.caller(peer, &head.headers).map(|caller| caller.to_string()).unwrap_or_default();
         if !(in_url | source.secrets.admit(&head.headers)) {
-            let caller = self.caller(peer, &head.headers).map(|caller| caller.to_string()).unwrap_or_default();
-            warn!(source = %source.name, caller, "a call without the right secret");
-            return last_word(StatusCode::UNAUTHORIZED, "the secret is wrong or missing");
+            let secret = if url_secret.is_some() || Secrets::offered(&head.headers) { "wrong" } else { "missing" };
+            warn!(source = %source.name, caller = caller(), secret, "a call without the right secret");
+            return last_word(StatusCode::UNAUTHORIZED, NO_SECRET);
         }
         let (body, room) = match self.read(&head.headers, body).await {
             Ok(read) => read,
-            Err(refused) => return refused,
+            Err((status, why)) => {
+                warn!(source = %source.name, caller = caller(), answer = status.as_u16(), "a call was refused: {why}");
+                return last_word(status, why);
+            }
         };
         let call = Call {
             method: &head.method,
@@ -170,23 +209,23 @@ impl Hooks {
     }
 
     /// The whole body, within its length, its time and the memory that all bodies share.
-    async fn read(&self, headers: &HeaderMap, body: Body) -> Result<(Bytes, Room), Response> {
-        let too_long = || last_word(StatusCode::PAYLOAD_TOO_LARGE, "a body has at most 1 MiB");
+    async fn read(&self, headers: &HeaderMap, body: Body) -> Result<(Bytes, Room), (StatusCode, &'static str)> {
+        const TOO_LONG: (StatusCode, &str) = (StatusCode::PAYLOAD_TOO_LARGE, "a body has at most 1 MiB");
         let told = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
         if told.is_some_and(|length| length > LONGEST_BODY) {
-            return Err(too_long());
+            return Err(TOO_LONG);
         }
         let Some(room) = Room::take(&self.bodies, told.unwrap_or(LONGEST_BODY)) else {
-            return Err(last_word(StatusCode::INTERNAL_SERVER_ERROR, "too many bodies at once; call again"));
+            return Err((StatusCode::INTERNAL_SERVER_ERROR, "too many bodies at once; call again"));
         };
         let read = Limited::new(body, LONGEST_BODY).collect();
         tokio::select! {
             end = read => match end {
                 Ok(body) => Ok((body.to_bytes(), room)),
-                Err(error) if error.is::<LengthLimitError>() => Err(too_long()),
-                Err(_) => Err(last_word(StatusCode::BAD_REQUEST, "the body broke off")),
+                Err(error) if error.is::<LengthLimitError>() => Err(TOO_LONG),
+                Err(_) => Err((StatusCode::BAD_REQUEST, "the body broke off")),
             },
-            () = self.clock.sleep(BODY) => Err(last_word(StatusCode::REQUEST_TIMEOUT, "the body took longer than 10 s")),
+            () = self.clock.sleep(BODY) => Err((StatusCode::REQUEST_TIMEOUT, "the body took longer than 10 s")),
         }
     }
 }

@@ -36,6 +36,11 @@ impl Secrets {
         matched.into()
     }
 
+    /// Whether a header carries anything that could be meant for a secret.
+    pub fn offered(headers: &HeaderMap) -> bool {
+        [AUTHORIZATION.as_str(), TOKEN_HEADER].iter().any(|name| headers.contains_key(*name))
+    }
+
     /// Whether a part of the path is a secret.
     pub fn admit_text(&self, text: &str) -> bool {
         self.matches(text.as_bytes()).into()
