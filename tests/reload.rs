@@ -334,3 +334,31 @@ async fn the_binary_reloads_at_sighup_and_at_a_change_of_its_files() {
     assert_eq!(texts, ["second: message 0", "second: message 1", "third: message 2"]);
     assert!(bridge.terminate().await.success());
 }
+
+/// A probe that finds what the one before it found is no news.
+#[tokio::test]
+async fn a_lane_that_waits_for_a_person_is_a_warning_once() {
+    let setup = Setup::on(Clock::machine()).only_slack();
+    let slack = SlackSimulator::start(LOOPBACK, setup.slack.clone()).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let mut bridge = Bridge::new(folder.path(), &setup, &slack.api_url(), "http://127.0.0.1:9");
+    bridge.start().await;
+    slack.fault(Fault::error("not_in_channel").times(2));
+    let call = Client::default().post(&bridge.hook_url()).header("authorization", HOOK_SECRET);
+    assert_eq!(call.json(&numbered(0)).await.status, 202);
+    for probes in [1_usize, 2] {
+        slack.wait_for(move |record| record.counts().calls == probes as u64).await;
+        let failures = || bridge.log().matches("not delivered yet").count();
+        for _ in 0..2_000 {
+            if failures() == probes {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        kill_process(Pid::from_raw(bridge.pid() as i32).unwrap(), Signal::HUP).unwrap();
+    }
+    slack.wait_for_posts(1).await;
+    let log = bridge.log();
+    let held: Vec<_> = log.lines().filter(|line| line.contains("the lane is held until somebody mends this")).collect();
+    assert!(matches!(held[..], [line] if line.contains("WARN") && line.contains("not_in_channel")), "{log}");
+}

@@ -29,7 +29,7 @@ pub enum Then {
 
 /// A delivery on its way: what is due, its parts in the messenger's form, and how they were settled so far.
 pub(super) struct Way<'a> {
-    due: &'a Due,
+    pub(super) due: &'a Due,
     channel: &'a Channel,
     sender: &'a Sender,
     plan: &'a Plan,

@@ -45,6 +45,11 @@ impl Runner {
                 match scope {
                     Scope::Lane => {
                         let until = self.later(self.lanes_in_trouble.probe_in(lease.lane));
+                        // A probe that finds the same is no news.
+                        if way.due.reason.as_ref() != Some(&attempt.detail) {
+                            let (channel, delivery) = (&way.due.channel, way.due.id.0);
+                            warn!(%channel, delivery, reason, "the lane is held until somebody mends this; probing");
+                        }
                         (Some(Hold { until, reason, needs_a_person: true }), Until::Now)
                     }
                     Scope::Account => {
