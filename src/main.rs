@@ -3,7 +3,6 @@
 use std::process::ExitCode;
 
 use campanile::cli::Cli;
-use clap::Parser;
 
 /// Documents and messages are many small pieces, made on one thread and dropped on another: glibc's malloc took a sixth
 /// of the CPU time of an accept.
@@ -13,5 +12,5 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     #[cfg(feature = "failpoints")]
     let _fail_points = fail::FailScenario::setup();
-    Cli::parse().run().into()
+    Cli::of_process().run().into()
 }

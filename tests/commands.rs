@@ -63,6 +63,17 @@ async fn run_in(folder: &Path, arguments: &[&str], input: &str) -> Ran {
 }
 
 #[test]
+fn a_configuration_without_its_flag_is_told_which() {
+    let run = |arguments: &[&str]| Ran::of(Command::new(BINARY).args(arguments).env_clear().output().unwrap());
+    for arguments in [&["check", "bells.yaml"][..], &["serve", "bells.yaml"], &["events", "list", "bells.yaml"]] {
+        let ran = run(arguments);
+        assert_eq!(ran.code, Some(2));
+        assert!(ran.err.contains("tip: a configuration is named by `--config bells.yaml`"), "{}", ran.err);
+    }
+    assert!(!run(&["check", "bells"]).err.contains("tip: a configuration"));
+}
+
+#[test]
 fn output_that_cannot_be_written_is_no_panic() {
     let run = |arguments: &[&str], out: Stdio, err: Stdio| {
         let mut child = Command::new(BINARY).args(arguments).env_clear().stdout(out).stderr(err).spawn().unwrap();

@@ -86,9 +86,9 @@ impl Demo {
         Ear { body: answer.into_body(), text: String::new(), events: VecDeque::new() }
     }
 
-    /// Ctrl-C; waits for the end and says how it ended.
-    async fn interrupt(mut self) -> (ExitStatus, TempDir) {
-        kill_process(Pid::from_child(&self.child), Signal::INT).unwrap();
+    /// Waits for the end and says how it ended.
+    async fn end(mut self, by: Signal) -> (ExitStatus, TempDir) {
+        kill_process(Pid::from_child(&self.child), by).unwrap();
         let ended = tokio::task::spawn_blocking(move || {
             let ended = self.child.wait().unwrap();
             (ended, std::mem::replace(&mut self.folder, tempfile::tempdir().unwrap()))
@@ -200,6 +200,15 @@ async fn a_messenger_that_is_switched_off_delays_its_own_messages_only() {
 
 #[tokio::test]
 async fn ctrl_c_ends_it_and_leaves_nothing() {
+    leaves_nothing(Signal::INT).await;
+}
+
+#[tokio::test]
+async fn a_terminal_that_is_closed_ends_it_and_leaves_nothing() {
+    leaves_nothing(Signal::HUP).await;
+}
+
+async fn leaves_nothing(by: Signal) {
     let demo = Demo::start();
     let mut ear = demo.listen().await;
     ear.until("figures", |figures| figures["slack"]["delivered"] == 4).await;
@@ -207,7 +216,7 @@ async fn ctrl_c_ends_it_and_leaves_nothing() {
     demo.switch("slack", "hangs").await;
     demo.fire("on its way").await;
     ear.until("figures", |figures| figures["slack"]["pending"] == 1).await;
-    let (ended, folder) = demo.interrupt().await;
+    let (ended, folder) = demo.end(by).await;
     assert_eq!(ended.code(), Some(0));
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 }
@@ -220,7 +229,7 @@ async fn a_folder_that_somebody_removed_already_is_no_mistake() {
     for folder in std::fs::read_dir(demo.folder.path()).unwrap() {
         std::fs::remove_dir_all(folder.unwrap().path()).unwrap();
     }
-    assert_eq!(demo.interrupt().await.0.code(), Some(0));
+    assert_eq!(demo.end(Signal::INT).await.0.code(), Some(0));
 }
 
 #[tokio::test]

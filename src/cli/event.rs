@@ -129,9 +129,13 @@ impl EventFile {
             received_at: Clock::machine().now(),
         };
         match source.read(&call) {
-            Said::Unreadable { why } => Err(Refusal::new(format!("{}: {why}", self.name()))
-                .hint("such a call is answered 400; README, \"Tracker\" has a body that works")
-                .into()),
+            Said::Unreadable { why } => {
+                let hint = match body.windows(2).any(|two| two == b"{{") {
+                    true => "Tracker puts a value in the place of each `{{…}}`: write samples there, as TEST-1",
+                    false => "such a call is answered 400; README, \"5. A trigger in Tracker\", has a body that works",
+                };
+                Err(Refusal::new(format!("{}: {why}", self.name())).hint(hint).into())
+            }
             Said::Event { event, .. } => {
                 let json = serde_json::to_string(&event).map_err(std::io::Error::other)?;
                 Ok(Told { json, kind: event.event.kind })

@@ -19,7 +19,7 @@ const WITHIN: Duration = Duration::from_secs(3);
 /// Asks the public listener whether it is alive, or `ready` to take calls. Of the configuration only `server.listen` is
 /// read: a server lives on while somebody edits the rest.
 pub async fn health(config: &Path, ready: bool, out: &mut dyn Write) -> Result<End, Stop> {
-    let listen = config::listen(config).map_err(|findings| Stop::Findings(findings, config.to_owned()))?;
+    let listen = config::listen(config).map_err(Stop::Findings)?;
     let bridge = Running::at(listen, WITHIN);
     let at = format!("{} (server.listen)", bridge.address());
     let path = if ready { "/readyz" } else { "/healthz" };

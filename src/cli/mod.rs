@@ -21,6 +21,7 @@ use std::io::{ErrorKind, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use clap::error::{ContextKind, ContextValue};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use self::event::EventFile;
@@ -88,7 +89,7 @@ Examples:
         #[arg(long)]
         json: bool,
     },
-    /// Show a template's messages for an event, as both messengers would get them
+    /// Show a template's messages for an event, as both messengers or one channel would get them
     ///
     /// Nothing is sent or stored, and no secret has to be set. A template that fails shows the fallback text that would
     /// go out instead, and ends with 1.
@@ -101,7 +102,7 @@ Examples:
         template: String,
         #[command(flatten)]
         event: EventFile,
-        /// The channel that the message would go to [default: each messenger's first]
+        /// Only what would go to this channel [default: each messenger's first]
         #[arg(long, value_name = "NAME")]
         channel: Option<String>,
         #[command(flatten)]
@@ -193,8 +194,8 @@ impl From<End> for ExitCode {
 /// Why a command ends without its result.
 enum Stop {
     Refused(Refusal),
-    /// The configuration at this path has errors.
-    Findings(Vec<Finding>, PathBuf),
+    /// The configuration has errors.
+    Findings(Vec<Finding>),
     Output(std::io::Error),
 }
 
@@ -234,6 +235,19 @@ impl From<serde_json::Error> for Stop {
 }
 
 impl Cli {
+    /// What the process was called with. Ends it where that is no usage of ours.
+    pub fn of_process() -> Self {
+        Self::try_parse().unwrap_or_else(|mut error| {
+            let stray = match error.get(ContextKind::InvalidArg) {
+                Some(ContextValue::String(stray)) if stray.ends_with(".yaml") || stray.ends_with(".yml") => stray,
+                _ => error.exit(),
+            };
+            let tip = format!("a configuration is named by `--config {stray}`");
+            error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
+            error.exit()
+        })
+    }
+
     /// Runs the command that was asked for.
     ///
     /// What is wrong is told on standard error, also that the output cannot be written. A reader that has seen enough is
@@ -245,8 +259,8 @@ impl Cli {
                 complain(&what, hint.as_deref());
                 End::Refused
             }
-            Err(Stop::Findings(findings, config)) => {
-                complain_findings(&findings, &config);
+            Err(Stop::Findings(findings)) => {
+                complain_findings(&findings);
                 End::Refused
             }
             Err(Stop::Output(error)) if error.kind() == ErrorKind::BrokenPipe => End::Done,
@@ -301,7 +315,7 @@ fn waited_for(command: impl Future<Output = Result<End, Stop>>) -> Result<End, S
 
 /// The configuration without errors of its own; what its secrets and templates lack does not matter yet.
 fn configured(path: &Path) -> Result<Loaded, Stop> {
-    load(path, &|_| Vec::new()).map_err(|findings| Stop::Findings(findings, path.to_owned()))
+    load(path, &|_| Vec::new()).map_err(Stop::Findings)
 }
 
 #[expect(clippy::disallowed_methods, reason = "the one place that asks the machine")]
@@ -328,9 +342,8 @@ fn complain(what: &str, hint: Option<&str>) {
     }
 }
 
-fn complain_findings(findings: &[Finding], config: &Path) {
+fn complain_findings(findings: &[Finding]) {
     tell(&check::text(findings, std::io::stderr().is_terminal()));
-    tell(&format!("hint: `campanile check --config {}` says this without starting anything\n", config.display()));
 }
 
 /// To standard error. `eprint!` panics where nobody can be told, on a full disk or a closed pipe: the end says it too.

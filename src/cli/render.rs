@@ -1,9 +1,9 @@
-//! `campanile render`: a template's messages for one event, on both messengers.
+//! `campanile render`: a template's messages for one event, on both messengers or in one channel.
 
 use std::io::{IsTerminal, Write};
 use std::path::Path;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::event::EventFile;
 use super::preview::{Place, Preview};
@@ -38,21 +38,22 @@ pub fn render(
     }
     let told = event.read(config)?;
     let composer = composer(config, templates);
-    let of = |messenger| {
-        let named = named.filter(|channel| channel.conversation.messenger() == messenger);
-        let place = named.map_or_else(|| Place::first(config, messenger), Place::of);
-        Preview::new(&place, template, &told.document(), &composer)
+    let of = |place: &Place<'_>| Preview::new(place, template, &told.document(), &composer);
+    let places = match named {
+        Some(channel) => vec![Place::of(channel)],
+        None => [Messenger::Slack, Messenger::Telegram].map(|messenger| Place::first(config, messenger)).into(),
     };
-    let (slack, telegram) = (of(Messenger::Slack)?, of(Messenger::Telegram)?);
+    let previews: Vec<Preview> = places.iter().map(of).collect::<Result<_, _>>()?;
     if json {
-        json_line(out, &json!({ "slack": slack.bodies, "telegram": telegram.bodies }))?;
+        let bodies = previews.iter().map(|preview| (preview.messenger.as_str().to_owned(), json!(preview.bodies)));
+        json_line(out, &Value::Object(bodies.collect()))?;
     } else {
-        for preview in [&slack, &telegram] {
+        for preview in &previews {
             writeln!(out, "{}, channel {}:", preview.messenger.as_str(), preview.channel)?;
             writeln!(out, "{}", indented(&preview.text()))?;
         }
     }
-    let Some(why) = slack.failure.or(telegram.failure) else { return Ok(End::Done) };
+    let Some(why) = previews.into_iter().find_map(|preview| preview.failure) else { return Ok(End::Done) };
     match &why {
         Failure::Fallback(RenderError::Broken(first)) => {
             let of_file: Vec<_> = findings.into_iter().filter(|finding| finding.file == first.file).collect();

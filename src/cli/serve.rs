@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::follow::{Followed, Seen, follow, look_at};
-use super::{End, complain, complain_findings, env, templates};
+use super::{End, complain, complain_findings, env, tell, templates};
 use crate::app::{App, Outside};
 use crate::clock::Clock;
 use crate::config::{Loaded, load};
@@ -33,7 +33,8 @@ pub fn serve(path: &Path) -> io::Result<End> {
     let loaded = match load(path, &checks) {
         Ok(loaded) => loaded,
         Err(findings) => {
-            complain_findings(&findings, path);
+            complain_findings(&findings);
+            tell(&format!("hint: `campanile check --config {}` says this without starting anything\n", path.display()));
             return Ok(End::Refused);
         }
     };

@@ -14,11 +14,12 @@ use serde_json::{Value, json};
 use super::admin::Admin;
 use super::progress::Progress;
 use super::rows;
-use super::{Configured, End, Refusal, Stop, configured, env, json_line};
+use super::{Configured, End, Refusal, Stop, env, json_line};
 use crate::app::store_options;
 use crate::clock::Clock;
-use crate::config::{Config, Store};
+use crate::config::{Config, Store, reach};
 use crate::delivery::{DeliveryId, EventId};
+use crate::finding::suggest;
 use crate::outbox::{Filter, Outbox, OutboxError, Replay, Sqlite, SqliteFile, State};
 use crate::source::GIVE_UP_AFTER_HOURS;
 
@@ -160,6 +161,7 @@ pub async fn deliveries(command: Deliveries, out: &mut dyn Write) -> Result<End,
         Deliveries::Show { id, asking } => asking.show(&Ask::Delivery(DeliveryId(id)), rows::delivery, out).await,
         Deliveries::Replay { dead: Dead { id, channel }, asking } => {
             let desk = Desk::new(&asking)?;
+            desk.knows(&Filter { channel: channel.clone(), ..Filter::default() }).await?;
             let which = match (id, channel) {
                 (Some(id), _) => Replay::One(DeliveryId(id)),
                 (None, channel) => Replay::Channel(channel.unwrap_or_default()),
@@ -193,6 +195,9 @@ impl Asking {
         out: &mut dyn Write,
     ) -> Result<End, Stop> {
         let desk = Desk::new(self)?;
+        if let Ask::Events(filter) | Ask::Deliveries(filter) = ask {
+            desk.knows(filter).await?;
+        }
         let answer = desk.ask(ask).await?;
         if self.json {
             return json_line(out, &answer);
@@ -234,15 +239,16 @@ impl Ask {
 
     /// What the API would answer.
     fn of(&self, file: &SqliteFile) -> Result<Value, Stop> {
-        let gone = |what: &str| Refusal::new(format!("there is no such {what}; it may be past retention_days"));
+        let gone = |what: String| Refusal::new(format!("there is no {what}; it may be past retention_days"));
         Ok(match self {
             Self::Events(filter) => json!({ "events": file.events(filter).map_err(refused)? }),
             Self::Deliveries(filter) => json!({ "deliveries": file.deliveries(filter).map_err(refused)? }),
             Self::Delivery(id) => {
-                json!({ "delivery": file.delivery(*id).map_err(refused)?.ok_or_else(|| gone("delivery"))? })
+                let delivery = file.delivery(*id).map_err(refused)?;
+                json!({ "delivery": delivery.ok_or_else(|| gone(format!("delivery {}", id.0)))? })
             }
             Self::Event(id) => {
-                let event = file.event(*id).map_err(refused)?.ok_or_else(|| gone("event"))?;
+                let event = file.event(*id).map_err(refused)?.ok_or_else(|| gone(format!("event {}", id.0)))?;
                 let filter = Filter { event: Some(id.0), limit: BATCH as usize, ..Filter::default() };
                 json!({ "event": event, "deliveries": file.deliveries(&filter).map_err(refused)? })
             }
@@ -276,7 +282,7 @@ struct Desk {
 
 impl Desk {
     fn new(asking: &Asking) -> Result<Self, Stop> {
-        let config = configured(&asking.configured.config)?.config;
+        let config = reach(&asking.configured.config).map_err(Stop::Findings)?;
         let admin = (!asking.offline).then(|| Admin::new(&config, &env));
         Ok(Self { config, admin })
     }
@@ -291,6 +297,37 @@ impl Desk {
             Some(answer) => Ok(answer),
             None => ask.of(&SqliteFile::open(self.path()).map_err(refused)?),
         }
+    }
+
+    /// # Errors
+    /// A channel or source that the configuration does not name and of which the store has nothing either.
+    async fn knows(&self, filter: &Filter) -> Result<(), Stop> {
+        let one = Filter { limit: 1, ..Filter::default() };
+        if let Some(name) = &filter.channel {
+            let known: Vec<_> = self.config.channels.iter().map(|channel| channel.name.as_str()).collect();
+            let ask = Ask::Deliveries(Filter { channel: Some(name.clone()), ..one.clone() });
+            self.knows_one("channel", name, &known, &ask).await?;
+        }
+        if let Some(name) = &filter.source {
+            let known: Vec<_> = self.config.sources.iter().map(|source| source.name.as_str()).collect();
+            let ask = Ask::Events(Filter { source: Some(name.clone()), ..one });
+            self.knows_one("source", name, &known, &ask).await?;
+        }
+        Ok(())
+    }
+
+    /// `ask`: for a row that has the name.
+    async fn knows_one(&self, what: &str, name: &str, known: &[&str], ask: &Ask) -> Result<(), Stop> {
+        let has_rows = |answer: &Value| {
+            answer
+                .as_object()
+                .is_some_and(|answer| answer.values().any(|rows| rows.as_array().is_some_and(|r| !r.is_empty())))
+        };
+        if known.contains(&name) || has_rows(&self.ask(ask).await?) {
+            return Ok(());
+        }
+        let hint = suggest(name, &format!("{what}s"), known.iter().copied());
+        Err(Refusal::new(format!("no {what} is named `{name}`")).hint(hint).into())
     }
 
     async fn call(&self, method: Method, path: &str, body: Option<Value>) -> Result<Option<Value>, Stop> {
@@ -335,8 +372,7 @@ impl Desk {
 
 fn refused(error: OutboxError) -> Refusal {
     match error {
-        OutboxError::Unavailable(cause) => Refusal::new(format!("the store's file cannot be read: {cause}"))
-            .hint("its folder must be writable for whoever reads it: SQLite keeps an index there"),
+        OutboxError::Unavailable(cause) => Refusal::new(format!("the store's file cannot be read: {cause}")),
         error => Refusal::new(error.to_string()),
     }
 }

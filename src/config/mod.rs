@@ -129,6 +129,26 @@ pub fn listen(path: &Path) -> Result<SocketAddr, Vec<Finding>> {
     bound.ok_or_else(|| findings.sorted())
 }
 
+/// What leads to the bridge that runs on this config.yaml, and to its store. Only `server` and `store` must be without
+/// errors: a server lives on while somebody edits the rest, which is here as far as it can be read.
+///
+/// # Errors
+/// All findings in these two.
+pub fn reach(path: &Path) -> Result<Config, Vec<Finding>> {
+    let file = path.display().to_string();
+    let text = read(path, &file).map_err(|finding| vec![finding])?;
+    let folder = path.parent().map(Path::to_owned).unwrap_or_default();
+    let mut findings = Findings::new(&file);
+    let config = root(&text, &mut findings).and_then(|root| {
+        let mut fields = Fields::of(&root, &*root.name, &mut findings)?;
+        fields.need("server", &mut findings, server::read)?;
+        fields.need("store", &mut findings, |node, findings| store(node, &folder, findings))?;
+        config(&root, file.clone(), folder.clone(), &mut Findings::new(&file))
+    });
+    let failed = findings.has_error();
+    config.filter(|_| !failed).ok_or_else(|| findings.sorted())
+}
+
 /// The file's text, or why there is none.
 fn read(path: &Path, file: &str) -> Result<String, Finding> {
     let mut bytes = Vec::new();

@@ -82,6 +82,10 @@ impl Findings {
         self.list.is_empty()
     }
 
+    pub fn has_error(&self) -> bool {
+        self.list.iter().any(|finding| finding.severity == Severity::Error)
+    }
+
     /// In the order of the file.
     pub fn sorted(mut self) -> Vec<Finding> {
         self.list.sort_by(|one, other| (&one.file, one.place()).cmp(&(&other.file, other.place())));

@@ -165,9 +165,14 @@ async fn render_takes_the_channel_that_is_named() {
     assert_eq!(first(&both["telegram"]), (json!("forum telegram"), Value::Null, json!(-100123)));
     assert_eq!(both["telegram"][0]["message_thread_id"], 7);
     let hook = render(&["--channel", "hook"]).await.json();
+    assert_eq!(hook["telegram"], Value::Null, "only what goes to the channel");
     assert_eq!(first(&hook["slack"]), (json!("hook slack"), Value::Null, Value::Null));
     let chat = render(&["--channel", "chat"]).await.json();
     assert_eq!(first(&chat["telegram"]), (json!("chat telegram"), Value::Null, json!(5)));
+    assert_eq!(chat["slack"], Value::Null);
+    let arguments = ["render", "where", "--event", "-", "--channel", "chat"];
+    let text = super::run_in(folder.path(), &arguments, &call).await.done();
+    assert_eq!(text, "telegram, channel chat:\n    chat telegram\n\n");
     let refused = render(&["--channel", "chta"]).await.refused();
     assert!(refused.contains("no channel is named `chta`") && refused.contains("did you mean `chat`?"), "{refused}");
 }
@@ -206,11 +211,14 @@ async fn an_event_is_a_call_or_our_own() {
         (["--event", "-"], "", "standard input: the body is empty"),
         (["--event", "-"], r#"{"event": {}}"#, "does not say its `event.kind`"),
         (["--event", "-"], r#"{"summary": "no key"}"#, "no issue key"),
+        (["--event", "-"], r#"{"summary": "no key"}"#, "README, \"5. A trigger in Tracker\""),
+        (["--event", "-"], r#"{"key": "{{issue.key}}"}"#, "write samples there, as TEST-1"),
         (["--event", "-"], &" ".repeat((1 << 20) + 1), "longer than 1 MiB"),
     ] {
         let refused = world.run_with(&[&["explain"], &arguments[..]].concat(), input).await.refused();
         assert!(refused.starts_with("error: ") && refused.contains(said), "{refused}");
     }
+    assert!(include_str!("../../README.md").contains("\n### 5. A trigger in Tracker\n"), "what the hint names");
     let refused = world.run(&["explain", "--event", "call.json", "--source", "traker"]).await.refused();
     assert!(refused.contains("no source is named `traker`") && refused.contains("`tracker`"), "{refused}");
     let usage = world.run(&["explain"]).await;

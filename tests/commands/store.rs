@@ -192,7 +192,7 @@ async fn reading_the_file_changes_nothing_in_it() {
 #[tokio::test]
 async fn what_hinders_is_named_with_the_way_out() {
     let mut world = world().await;
-    let gone = ["event", "delivery"].map(|what| format!("there is no such {what}; it may be past retention_days"));
+    let gone = ["event", "delivery"].map(|what| format!("there is no {what} 9; it may be past retention_days"));
     for (arguments, gone) in [(["events", "show", "9"], &gone[0]), (["deliveries", "show", "9"], &gone[1])] {
         for ran in world.both(&arguments).await {
             let refused = ran.refused();
@@ -241,6 +241,75 @@ async fn what_hinders_is_named_with_the_way_out() {
     let refused = world.run(&["deliveries", "replay", "1", "--offline"]).await.refused();
     assert!(refused.contains("there is no store yet"), "{refused}");
     assert!(!world.folder.path().join("data").exists(), "a command makes no store");
+}
+
+#[tokio::test]
+async fn a_name_that_nobody_knows_is_no_empty_list() {
+    let world = world().await;
+    for (arguments, told, near) in [
+        (["deliveries", "list", "--channel", "ops-slak"], "no channel is named `ops-slak`", "`ops-slack`"),
+        (["deliveries", "replay", "--channel", "ops-slak"], "no channel is named `ops-slak`", "`ops-slack`"),
+        (["events", "list", "--source", "traker"], "no source is named `traker`", "`tracker`"),
+    ] {
+        for ran in world.both(&arguments).await {
+            let refused = ran.refused();
+            assert!(refused.contains(told) && refused.contains(&format!("did you mean {near}?")), "{refused}");
+        }
+    }
+    // A channel that is gone from the configuration has rows still.
+    world.configure(|text| text.replace("ops-slack", "night"));
+    for ran in world.both(&["deliveries", "list", "--channel", "ops-slack", "--state", "pending"]).await {
+        assert_eq!(ran.done(), "nothing\n");
+    }
+    assert_eq!(world.run(&["deliveries", "list", "--channel", "night"]).await.done(), "nothing\n");
+    let replayed = world.run(&["deliveries", "replay", "--channel", "ops-slack"]).await.done();
+    assert_eq!(replayed, "2 deliveries are due again\n");
+}
+
+#[tokio::test]
+async fn while_somebody_edits_the_configuration_the_bridge_can_be_asked() {
+    let world = world().await;
+    world.configure(|text| format!("{text}lunguage: de\nroutes2: [{{channels: [nowhere]\n  }}]\n"));
+    assert!(world.run(&["check"]).await.out.contains("unknown key `lunguage`"));
+    for arguments in
+        [&["events", "list"][..], &["deliveries", "show", "1"], &["deliveries", "list", "--channel", "ops-slack"]]
+    {
+        for ran in world.both(arguments).await {
+            assert!(ran.done().contains("TEST-1") || arguments[0] == "deliveries");
+        }
+    }
+    world.run(&["backup", "copy.db"]).await.done();
+    world.configure(|text| text.replace("sqlite://", "sqlite:/"));
+    let refused = world.run(&["events", "list"]).await.refused();
+    assert!(refused.contains("`store` must be sqlite://") && !refused.contains("lunguage"), "{refused}");
+    assert!(!refused.contains("without starting"), "this command starts nothing: {refused}");
+}
+
+/// Root may read everything, so the command runs as somebody else then.
+#[tokio::test]
+async fn a_store_of_another_user_is_not_said_to_be_absent() {
+    let mut world = world().await;
+    world.stop_app().await;
+    let allow = |path: &std::path::Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    allow(world.folder.path(), 0o755);
+    let binary = world.folder.path().join("campanile");
+    std::fs::copy(crate::harness::child::BINARY, &binary).unwrap();
+    let data = world.folder.path().join("data");
+    for (folder, file, told) in [(0o000, 0o600, "cannot be looked at"), (0o555, 0o000, "cannot be opened")] {
+        allow(&data.join("campanile.db"), file);
+        allow(&data, folder);
+        let mut command = std::process::Command::new(&binary);
+        if rustix::process::geteuid().is_root() {
+            use std::os::unix::process::CommandExt;
+            command.uid(65_532);
+        }
+        let ran = command.args(["events", "list"]).current_dir(world.folder.path()).env_clear().output().unwrap();
+        allow(&data, 0o700);
+        let refused = super::Ran::of(ran).refused();
+        assert!(refused.contains(told) && refused.contains("run this as its owner, or as root"), "{refused}");
+    }
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
 use super::serve::until_asked_to_stop;
@@ -58,7 +59,7 @@ pub fn demo() -> io::Result<End> {
 }
 
 async fn run() -> Result<End, Hindrance> {
-    let asked = until_asked_to_stop().map_err(loopback("the signals cannot be heard"))?;
+    let asked = until_asked_or_left().map_err(loopback("the signals cannot be heard"))?;
     let folder = tempfile::Builder::new().prefix("campanile-demo-").tempdir().map_err(disk("no temporary folder"))?;
     let clock = Clock::machine();
     let no_port = || loopback("no free port on loopback");
@@ -123,6 +124,17 @@ async fn run() -> Result<End, Hindrance> {
         _ => {}
     }
     Ok(if asked { End::Done } else { End::Refused })
+}
+
+/// Ends as `serve` is ended, and when its terminal is closed.
+fn until_asked_or_left() -> io::Result<impl Future<Output = ()>> {
+    let (asked, mut hangup) = (until_asked_to_stop()?, signal(SignalKind::hangup())?);
+    Ok(async move {
+        tokio::select! {
+            () = asked => {}
+            _ = hangup.recv() => {}
+        }
+    })
 }
 
 const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);

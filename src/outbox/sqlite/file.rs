@@ -67,9 +67,19 @@ pub fn mine(db: &Connection) -> Result<(), String> {
     }
 }
 
+/// SQLite keeps an index beside the file, for readers too.
+pub const AS_THE_OWNER: &str =
+    "whoever opens it must be able to write it and its folder: run this as its owner, or as root";
+
+/// Why the file cannot be read, and the way out.
 pub fn unreadable(error: rusqlite::Error) -> String {
+    use rusqlite::ErrorCode::{CannotOpen, DatabaseBusy, DatabaseLocked, NotADatabase, PermissionDenied, ReadOnly};
     match error.sqlite_error_code() {
-        Some(rusqlite::ErrorCode::NotADatabase) => "is no SQLite file; give another path in `store:`".to_owned(),
+        Some(NotADatabase) => "is no SQLite file; give another path in `store:`".to_owned(),
+        Some(CannotOpen | PermissionDenied | ReadOnly) => format!("cannot be opened ({error}); {AS_THE_OWNER}"),
+        Some(DatabaseBusy | DatabaseLocked) => {
+            "another program holds it locked (`fuser` tells which); end that, and try again".to_owned()
+        }
         _ => format!("cannot be read: {error}"),
     }
 }

@@ -30,7 +30,7 @@ use super::{
 use crate::clock::Clock;
 use crate::delivery::{DeliveryId, EventId, Receipt};
 use checkpoint::Checkpoints;
-use file::{lock, migrate, open, ours, own_file};
+use file::{lock, migrate, open, ours, own_file, unreadable};
 use group::Change;
 pub use offline::SqliteFile;
 use pending::Book;
@@ -82,10 +82,10 @@ impl Sqlite {
         let only_one = lock(&path).map_err(|why| opening(&why))?;
         own_file(&path).map_err(|error| opening(&format!("cannot be opened for writing: {error}")))?;
         ours(&path).map_err(|why| opening(&why))?;
-        let mut db = open(&path, true).map_err(|error| opening(&format!("cannot be opened: {error}")))?;
+        let mut db = open(&path, true).map_err(|error| opening(&unreadable(error)))?;
         migrate(&mut db).map_err(|why| opening(&why))?;
 
-        let broken = |error: rusqlite::Error| opening(&format!("cannot be read: {error}"));
+        let broken = |error: rusqlite::Error| opening(&unreadable(error));
         let mut book = Book::default();
         for (account, hold) in statements::accounts(&db).map_err(broken)? {
             book.lanes.hold_account(&account, hold.map(|hold| hold.at_start(clock.now_ms())));

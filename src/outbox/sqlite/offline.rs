@@ -5,12 +5,11 @@ use std::fs::File;
 use std::io::ErrorKind;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags};
 
-use super::file::{MIGRATIONS, mine, open, unreadable};
+use super::file::{AS_THE_OWNER, MIGRATIONS, mine, open, unreadable};
 use super::statements;
 use crate::delivery::{DeliveryId, EventId};
 use crate::outbox::{DeliveryRow, EventRow, Filter, OutboxError};
@@ -19,6 +18,7 @@ use crate::outbox::{DeliveryRow, EventRow, Filter, OutboxError};
 const STEP: std::ffi::c_int = 1_024;
 
 pub struct SqliteFile {
+    path: PathBuf,
     db: Connection,
 }
 
@@ -27,33 +27,39 @@ impl SqliteFile {
     /// One plain sentence each for: no such file, not ours, of another version, cannot be read.
     pub fn open(path: &Path) -> Result<Self, OutboxError> {
         let opening = |what: &str| OutboxError::Opening(format!("{}: {what}", path.display()));
-        if !path.exists() {
-            return Err(opening("there is no store yet; `campanile serve` makes it"));
+        match path.try_exists() {
+            Ok(true) => {}
+            Ok(false) => return Err(opening("there is no store yet; `campanile serve` makes it")),
+            Err(error) => return Err(opening(&format!("cannot be looked at ({error}); {AS_THE_OWNER}"))),
         }
         let db = open(path, false).map_err(|error| opening(&unreadable(error)))?;
         mine(&db).map_err(|why| opening(&why))?;
         let version = db.query_row("pragma user_version", [], |row| row.get::<_, i64>(0));
         match version.map_err(|error| opening(&unreadable(error)))?.cmp(&(MIGRATIONS.len() as i64)) {
-            Ordering::Equal => Ok(Self { db }),
+            Ordering::Equal => Ok(Self { path: path.to_owned(), db }),
             Ordering::Greater => Err(opening("was written by a newer campanile; ask that one")),
             Ordering::Less => Err(opening("was written by an older campanile; `campanile serve` brings it up to date")),
         }
     }
 
     pub fn events(&self, filter: &Filter) -> Result<Vec<EventRow>, OutboxError> {
-        statements::events(&self.db, filter, false).map_err(unavailable)
+        statements::events(&self.db, filter, false).map_err(|error| self.failed(error))
     }
 
     pub fn event(&self, id: EventId) -> Result<Option<EventRow>, OutboxError> {
-        statements::event(&self.db, id).map_err(unavailable)
+        statements::event(&self.db, id).map_err(|error| self.failed(error))
     }
 
     pub fn deliveries(&self, filter: &Filter) -> Result<Vec<DeliveryRow>, OutboxError> {
-        statements::deliveries(&self.db, filter, None).map_err(unavailable)
+        statements::deliveries(&self.db, filter, None).map_err(|error| self.failed(error))
     }
 
     pub fn delivery(&self, id: DeliveryId) -> Result<Option<DeliveryRow>, OutboxError> {
-        statements::delivery(&self.db, id).map_err(unavailable)
+        statements::delivery(&self.db, id).map_err(|error| self.failed(error))
+    }
+
+    fn failed(&self, error: rusqlite::Error) -> OutboxError {
+        OutboxError::Opening(format!("{}: {}", self.path.display(), unreadable(error)))
     }
 
     /// Copies the store as it is now into a new file (0600) that needs none beside it, checks the copy, and gives its
@@ -64,13 +70,16 @@ impl SqliteFile {
     pub fn copy_to(&self, copy: &Path, report: &mut dyn FnMut(u64, u64)) -> Result<u64, OutboxError> {
         let failed = |what: String| OutboxError::Opening(format!("{}: {what}", copy.display()));
         if copy.symlink_metadata().is_ok() {
-            return Err(failed("exists already; a backup overwrites nothing".into()));
+            return Err(failed(
+                "exists already; a backup overwrites nothing: give another name, or remove it first".into(),
+            ));
         }
         // Under another name until it is whole: half a copy must not pass for one.
         let part = PathBuf::from(format!("{}.part", copy.display()));
         let made = File::options().write(true).create_new(true).mode(0o600).open(&part).map_err(|error| {
             let hint = match error.kind() {
                 ErrorKind::AlreadyExists => "; if a backup broke off there, remove it",
+                ErrorKind::NotFound => "; make its folder first",
                 _ => "",
             };
             failed(format!("{} cannot be made: {error}{hint}", part.display()))
@@ -108,8 +117,4 @@ impl SqliteFile {
             what => Err(rusqlite::Error::ToSqlConversionFailure(format!("its check says: {what}").into())),
         }
     }
-}
-
-fn unavailable(error: rusqlite::Error) -> OutboxError {
-    OutboxError::Unavailable(Arc::new(error))
 }
