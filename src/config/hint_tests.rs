@@ -7,9 +7,10 @@ use super::*;
 fn what_is_no_yaml_has_the_hint_for_its_mistake_and_no_other() {
     for (yaml, message, hint) in [
         ("slack:\n\tpace: none", "tab", "indent with spaces"),
-        ("channels:\n  a: {slack: C1\n  b: {slack: C2}", "", "the `{` of line 5 is open here"),
-        ("routes:\n  - channels: [a, b\n    name: x", "", "the `[` of line 5 is open here"),
-        ("log: [text", "", "the `[` of line 4 is open here"),
+        ("channels:\n  a: {slack: C1\n  b: {slack: C2}", "", "the `{` in the line above is open here: close it"),
+        ("routes:\n  - channels: [a, b\n    name: x", "", "the `[` in the line above is open here: close it"),
+        ("log: [text", "", "the `[` in this line is open here: close it"),
+        ("routes:\n  - channels: [a,\n    b\n    name: x", "", "the `[` 2 lines above is open here: close it"),
         ("log: [text}", "", "`[` is closed by `]`"),
         ("log: *format", "unknown anchor", "`*` names what stands at `&` before"),
         ("log: text: json", "", "stand in single quotes"),

@@ -148,7 +148,7 @@ impl Hooks {
         response
     }
 
-    /// Where no source has the name that a call asks for. Somebody may have put the secret there, so a name is logged only
+    /// No source has the name that a call asks for. Somebody may have put the secret there, so a name is logged only
     /// where it reads like one: near a source's own, or letters alone.
     fn no_source(&self, asked: &str) -> Response {
         let rules = self.intake.rules.borrow().clone();

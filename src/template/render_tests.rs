@@ -227,7 +227,7 @@ fn what_a_template_gets_wrong_is_found_with_its_place() {
         ("---\nbuttons: x\n---\nx", "2:10 `buttons` must be a list"),
         (
             "---\nsilent: [\n---\nx",
-            "2:9 this is no YAML: unclosed bracket '[' (values with `: `, ` #` or quotes stand in single quotes)",
+            "2:9 this is no YAML: unclosed bracket '[' (the `[` in this line is open here: close it; a text with `: ` stands in single quotes)",
         ),
         (
             "---\nsilent: true\n---\n\n{{issue.sumary}}",

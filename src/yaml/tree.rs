@@ -86,7 +86,7 @@ pub fn parse(text: &str, what: impl Into<Rc<str>>, findings: &mut Findings) -> O
             }
             Ok((event, span)) => tree.take(event, span),
             Err(error) => {
-                let hint = tree.way_out(error.kind());
+                let hint = tree.way_out(error.kind(), error.marker().line());
                 let message = format!("this is no YAML: {}", error.info());
                 tree.findings.error(place(error.marker()), message).hint = hint;
                 return None;
@@ -161,7 +161,7 @@ impl Tree<'_> {
     }
 
     /// What helps against an error of the parser, where it is known.
-    fn way_out(&self, error: &ErrorKind) -> Option<String> {
+    fn way_out(&self, error: &ErrorKind, line: usize) -> Option<String> {
         use ErrorKind::*;
         let hint = match error {
             TabNotAllowed | TabInBlockIndentation | TabInIndentation | TabAtBlockScalarStart | TabInPlainScalar => {
@@ -175,8 +175,8 @@ impl Tree<'_> {
             | UnclosedFlowCollection { .. }
             | InvalidFlowScalarIndent
             | InvalidColonPlacement => {
-                let bracket = self.bracket().unwrap_or_else(|| "a `[` or `{`".to_owned());
-                return Some(format!("{bracket} is open here; a text with `: ` in it stands in single quotes"));
+                let bracket = self.bracket(line).unwrap_or_else(|| "a `[` or `{`".to_owned());
+                return Some(format!("{bracket} is open here: close it; a text with `: ` stands in single quotes"));
             }
             MisplacedFlowCollectionEnd | MismatchedFlowCollectionEnd { .. } => {
                 "`[` is closed by `]` and `{` by `}`; a text with one of them stands in single quotes"
@@ -204,12 +204,16 @@ impl Tree<'_> {
         Some(hint.to_owned())
     }
 
-    /// The innermost bracket that is open, and its line.
-    fn bracket(&self) -> Option<String> {
+    /// The innermost bracket that is open, and its line as seen from line `at`: a front matter has lines before it.
+    fn bracket(&self, at: usize) -> Option<String> {
         self.open.iter().rev().find_map(|Open { place, .. }| {
             let line = self.text.lines().nth(place.line.checked_sub(1)?)?;
             let first = line.chars().nth(place.column.checked_sub(1)?).filter(|first| matches!(first, '[' | '{'))?;
-            Some(format!("the `{first}` of line {}", place.line))
+            Some(match at.saturating_sub(place.line) {
+                0 => format!("the `{first}` in this line"),
+                1 => format!("the `{first}` in the line above"),
+                lines => format!("the `{first}` {lines} lines above"),
+            })
         })
     }
 
