@@ -134,6 +134,8 @@ fn what_a_template_gets_wrong_is_found_with_its_place() {
             "1:9 no event has `x` (it has `actor`, `bench`, `body`, `changes`, `channel`, `comment`, `event`, `issue`, `review`; what the call itself brought is under `body`)",
         ),
         ("{{issue.status}}", "1:3 `issue.status` is not a text (write `{{issue.status.display}}`)"),
+        ("{{issue.fields}}", "1:3 `issue.fields` is not a text (write `{{issue.fields.…}}`)"),
+        ("{{upper body}}{{body.any}}", "1:9 `body` is not a text (write `{{body.…}}`)"),
         ("{{truncate issue.author 5}}", "1:12 `issue.author` is not a text (write `{{issue.author.display}}`)"),
         (
             "{{issue.tags}}",
