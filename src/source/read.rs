@@ -61,7 +61,9 @@ impl Reader {
         if let Body::Broken(mended) = &body
             && let [one, other, ..] = mended.keys.as_slice()
         {
-            return Err(format!("{why}; behind people's text it names {one} and {other}: put `key` before such text"));
+            return Err(format!(
+                "{why}; behind an author's text it names {one} and {other}: put `key` before such text"
+            ));
         }
         match body.any_key(text, &self.queues).or_else(|| self.queues.first(&pairs::values(query), Place::Text)) {
             Some(key) => Ok(Found { reading: Reading::KeyOnly, degraded: true, ..body.found(key) }),

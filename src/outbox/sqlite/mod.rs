@@ -137,9 +137,11 @@ impl Sqlite {
         answered.await.map_err(|_| OutboxError::Closed)?
     }
 
-    fn add_wait(&self, row: &mut DeliveryRow) {
-        if row.state == State::Pending {
-            row.lane_wait = self.book().lanes.wait(row.lane, self.clock.now_ms());
+    /// What the lanes wait for stands in memory alone.
+    fn add_waits<'r>(&self, rows: impl IntoIterator<Item = &'r mut DeliveryRow>) {
+        let (now, book) = (self.clock.now_ms(), self.book());
+        for row in rows.into_iter().filter(|row| row.state == State::Pending) {
+            row.lane_wait = book.lanes.wait(row.lane, now);
         }
     }
 
@@ -276,13 +278,13 @@ impl Outbox for Sqlite {
 
     async fn deliveries(&self, filter: Filter) -> Result<Vec<DeliveryRow>, OutboxError> {
         let mut rows = self.listings_reader.read(move |db| statements::deliveries(db, &filter, None)).await?;
-        rows.iter_mut().for_each(|row| self.add_wait(row));
+        self.add_waits(&mut rows);
         Ok(rows)
     }
 
     async fn delivery(&self, id: DeliveryId) -> Result<Option<DeliveryRow>, OutboxError> {
         let mut row = self.listings_reader.read(move |db| statements::delivery(db, id)).await?;
-        row.iter_mut().for_each(|row| self.add_wait(row));
+        self.add_waits(&mut row);
         Ok(row)
     }
 

@@ -66,14 +66,14 @@ impl Mended {
         let mut to_authors = Mender::new(text, true);
         let mut head = to_authors.run();
         if to_authors.end == End::Whole {
-            return Some(Self { whole: true, keys: members.keys().into_iter().take(1).collect(), members });
+            return Some(Self { whole: true, keys: members.key().into_iter().collect(), members });
         }
         // Behind a hole an author's members are clean: not raw text, but the name that stands twice tells of them.
         let whole = mender.end == End::Whole && !mender.repeated;
         let of_messenger = OF_MESSENGERS.iter().any(|name| head.has(name));
         // Before all authors' text a trigger says nothing twice: some author's text stands under a name we do not know.
         let known = !to_authors.repeated;
-        let keys = match head.keys().into_iter().next().filter(|_| known) {
+        let keys = match head.key().filter(|_| known) {
             Some(key) => vec![key],
             None if of_messenger => Vec::new(),
             None if whole && !mender.raw => members.keys(),
