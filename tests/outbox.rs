@@ -13,10 +13,13 @@ use campanile::clock::Clock;
 use campanile::delivery::{DeliveryId, EventId, Messenger, Outcome, Receipt, Style};
 use campanile::outbox::{
     Accepted, Arrival, Aside, Attempt, Due, Filter, Fingerprint, Hold, Lease, Ledger, Millis, Next, Outbox,
-    OutboxError, Part, Place, Planned, Replay, Settlement, Sqlite, SqliteOptions, State, Thread, Until,
+    OutboxError, Part, Place, Planned, Postgres, PostgresOptions, Replay, Settlement, Sqlite, SqliteOptions, State,
+    Thread, Until,
 };
 use serde_json::value::RawValue;
 use tempfile::TempDir;
+
+use crate::harness::postgres::Database;
 
 const START: Millis = 1_778_577_302_000;
 const HOUR: Millis = 3_600_000;
@@ -24,7 +27,7 @@ const DAY: Millis = 24 * HOUR;
 
 /// Where an outbox keeps what it promises to keep: it can be opened again, as by the next process.
 trait Store {
-    fn new(clock: Clock, max_pending: i64) -> Self;
+    async fn new(clock: Clock, max_pending: i64) -> Self;
     async fn open(&self) -> Result<Arc<dyn Outbox>, OutboxError>;
 }
 
@@ -35,7 +38,7 @@ struct SqliteStore {
 }
 
 impl Store for SqliteStore {
-    fn new(clock: Clock, max_pending: i64) -> Self {
+    async fn new(clock: Clock, max_pending: i64) -> Self {
         Self { folder: tempfile::tempdir().unwrap(), clock, max_pending }
     }
 
@@ -43,6 +46,26 @@ impl Store for SqliteStore {
         let path = self.folder.path().join("store/campanile.db");
         let options = SqliteOptions { path, reserve_mb: 1, max_pending: self.max_pending };
         Ok(Arc::new(Sqlite::open(options, self.clock.clone())?))
+    }
+}
+
+struct PostgresStore {
+    database: Database,
+    clock: Clock,
+    max_pending: i64,
+}
+
+impl Store for PostgresStore {
+    async fn new(clock: Clock, max_pending: i64) -> Self {
+        Self { database: Database::new().await, clock, max_pending }
+    }
+
+    /// Whoever had a lease did not renew it for long.
+    async fn open(&self) -> Result<Arc<dyn Outbox>, OutboxError> {
+        let options = PostgresOptions { url: self.database.url.clone(), max_pending: self.max_pending };
+        let outbox = Postgres::open(options, self.clock.clone(), &mut fastrand::Rng::with_seed(7)).await?;
+        outbox.end_others().await?;
+        Ok(Arc::new(outbox))
     }
 }
 
@@ -62,7 +85,7 @@ impl<S: Store> Bench<S> {
 
     async fn with(max_pending: i64) -> Self {
         let clock = Clock::held(jiff::Timestamp::from_millisecond(START).unwrap());
-        let store = S::new(clock.clone(), max_pending);
+        let store = S::new(clock.clone(), max_pending).await;
         let outbox = store.open().await.unwrap();
         let places = vec![place("a", "slack:C1"), place("b", "slack:C2"), place("t", "telegram:1")];
         outbox.place(places.clone()).await.unwrap();
@@ -71,7 +94,7 @@ impl<S: Store> Bench<S> {
 
     /// The next process on the same store. The one before had no time to say goodbye.
     async fn reopen(&mut self) {
-        self.outbox = S::new(self.clock.clone(), 0).open().await.unwrap(); // so that the one before is dropped first
+        self.outbox = S::new(self.clock.clone(), 0).await.open().await.unwrap(); // so that the one before is dropped first
         self.outbox = self.store.open().await.unwrap();
         self.outbox.place(self.places.clone()).await.unwrap();
     }
@@ -195,6 +218,10 @@ macro_rules! contract {
     ($($part:ident: $($promise:ident)*;)*) => {
         mod sqlite {
             $($(#[tokio::test] async fn $promise() { super::$part::$promise::<super::SqliteStore>().await })*)*
+        }
+        mod postgres {
+            $($(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $promise() { super::$part::$promise::<super::PostgresStore>().await })*)*
         }
     };
 }

@@ -113,6 +113,11 @@ impl Lanes {
         self.lanes.keys().copied()
     }
 
+    /// Nothing waits there, and nobody sends from it.
+    pub fn is_at_rest(&self, id: LaneId) -> bool {
+        self.lanes.get(&id).is_none_or(|lane| lane.line == Line::Out)
+    }
+
     pub fn leased(&self) -> impl Iterator<Item = LaneId> {
         self.lanes.iter().filter(|(_, lane)| matches!(lane.line, Line::Leased(_))).map(|(id, _)| *id)
     }

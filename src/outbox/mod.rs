@@ -11,6 +11,7 @@
 //! - Both ledgers balance in every committed state; the tables themselves refuse anything else.
 
 mod lanes;
+mod postgres;
 mod sqlite;
 
 use std::any::Any;
@@ -24,6 +25,7 @@ use serde_json::value::RawValue;
 use crate::delivery::{DeliveryId, EventId, Messenger, Outcome, Receipt, Style};
 use crate::event::{ChannelName, SourceName};
 
+pub use postgres::{Postgres, PostgresOptions};
 pub use sqlite::{Sqlite, SqliteFile, SqliteOptions};
 
 /// Milliseconds since 1970, as the outbox keeps time.
@@ -378,7 +380,7 @@ pub enum OutboxError {
     #[error("{pending} deliveries are pending, {most} is the most (max_pending)")]
     TooManyPending { pending: i64, most: i64 },
     #[error("the store fails")]
-    Unavailable(#[source] Arc<rusqlite::Error>),
+    Unavailable(#[source] Arc<dyn std::error::Error + Send + Sync>),
     #[error("the store has closed")]
     Closed,
     #[error("no channel `{0}` was placed")]

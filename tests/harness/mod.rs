@@ -3,6 +3,7 @@
 pub mod browser;
 pub mod child;
 pub mod http;
+pub mod postgres;
 pub mod steps;
 
 use std::collections::HashMap;

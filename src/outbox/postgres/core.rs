@@ -1,0 +1,193 @@
+//! What the replica's tasks and its callers share: the connections, the book, and whether the database can be written.
+
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use deadpool_postgres::{Object, Pool, PoolError};
+use tokio::sync::watch;
+use tokio_postgres::error::SqlState;
+
+use super::book::Book;
+use super::statements::{self, Failed};
+use crate::clock::Clock;
+use crate::outbox::{Gauges, OutboxError};
+
+pub struct Core {
+    pub pool: Pool,
+    pub clock: Clock,
+    pub max_pending: i64,
+    /// The row of the ledger that this replica adds to.
+    pub shard: i16,
+    /// About so many are pending: what this replica changed since it last counted is in it.
+    pub pending: AtomicI64,
+    book: Mutex<Book>,
+    pub writable: watch::Sender<bool>,
+    started: Instant,
+    /// Milliseconds after `started`: the last write, and until when the lease is certain.
+    last_write: AtomicI64,
+    certain_until: AtomicI64,
+    commits: AtomicU64,
+    statements: AtomicU64,
+    commit_seconds: Mutex<Vec<f64>>,
+}
+
+/// A change that is refused by itself, or a database that failed under it.
+#[derive(Debug)]
+pub enum Refusal {
+    Answer(OutboxError),
+    Database(Failed),
+    /// No connection was to be had.
+    Pool(PoolError),
+}
+
+impl From<Failed> for Refusal {
+    fn from(error: Failed) -> Self {
+        Self::Database(error)
+    }
+}
+
+impl From<OutboxError> for Refusal {
+    fn from(error: OutboxError) -> Self {
+        Self::Answer(error)
+    }
+}
+
+impl From<PoolError> for Refusal {
+    fn from(error: PoolError) -> Self {
+        Self::Pool(error)
+    }
+}
+
+impl Refusal {
+    /// Whether the error concerns one row, not the database.
+    pub fn is_about_a_row(&self) -> bool {
+        let Self::Database(error) = self else { return matches!(self, Self::Answer(_)) };
+        let class = error.code().map(|code| code.code().get(..2).unwrap_or_default());
+        matches!(class, Some("22" | "23" | "54"))
+    }
+
+    pub fn is_a_lost_lease(&self) -> bool {
+        matches!(self, Self::Database(error) if error.code() == Some(&SqlState::FOREIGN_KEY_VIOLATION))
+    }
+}
+
+impl Core {
+    pub fn new(pool: Pool, clock: Clock, max_pending: i64, shard: i16) -> Self {
+        Self {
+            pool,
+            clock,
+            max_pending,
+            shard,
+            pending: AtomicI64::new(0),
+            book: Mutex::default(),
+            writable: watch::Sender::new(true),
+            started: Instant::now(),
+            last_write: AtomicI64::new(0),
+            certain_until: AtomicI64::new(0),
+            commits: AtomicU64::new(0),
+            statements: AtomicU64::new(0),
+            commit_seconds: Mutex::default(),
+        }
+    }
+
+    pub fn book(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub async fn db(&self) -> Result<Object, Refusal> {
+        Ok(self.pool.get().await?)
+    }
+
+    /// The replica's lease, while it has one.
+    pub fn lease(&self) -> Result<i64, OutboxError> {
+        self.book().lease.ok_or(OutboxError::Closed)
+    }
+
+    /// Since the start, on a clock that only moves forward.
+    pub fn elapsed(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// Nobody ends the lease before that moment.
+    pub fn certain(&self, until: Duration) {
+        self.certain_until.store(until.as_millis() as i64, Ordering::Relaxed);
+    }
+
+    pub fn is_certain(&self) -> bool {
+        (self.elapsed().as_millis() as i64) < self.certain_until.load(Ordering::Relaxed)
+    }
+
+    pub fn committed(&self, began: Instant) {
+        self.last_write.store(self.elapsed().as_millis() as i64, Ordering::Relaxed);
+        self.commits.fetch_add(1, Ordering::Relaxed);
+        self.statements.fetch_add(1, Ordering::Relaxed);
+        let mut seconds = self.commit_seconds.lock().unwrap_or_else(PoisonError::into_inner);
+        if seconds.len() < 4_096 {
+            seconds.push(began.elapsed().as_secs_f64());
+        }
+        drop(seconds);
+        if self.writable.send_if_modified(|writable| !std::mem::replace(writable, true)) {
+            tracing::info!("the store can be written again");
+        }
+    }
+
+    pub fn since_last_write(&self) -> Duration {
+        let at = Duration::from_millis(self.last_write.load(Ordering::Relaxed).max(0) as u64);
+        self.elapsed().saturating_sub(at)
+    }
+
+    /// A write that failed: what its caller is told.
+    pub fn failed(&self, refusal: Refusal) -> OutboxError {
+        let cause: Arc<dyn std::error::Error + Send + Sync> = match refusal {
+            Refusal::Answer(error) => return error,
+            Refusal::Database(error) => Arc::new(error),
+            Refusal::Pool(error) => Arc::new(error),
+        };
+        if self.writable.send_if_modified(|writable| std::mem::replace(writable, false)) {
+            let error = crate::outbox::postgres::chain(&*cause);
+            tracing::error!(
+                error,
+                "the store cannot be written: accepts are answered 500 and no lane sends until it can"
+            );
+        }
+        OutboxError::Unavailable(cause)
+    }
+
+    /// A question that failed.
+    pub fn unanswered(&self, refusal: Refusal) -> OutboxError {
+        self.statements.fetch_add(1, Ordering::Relaxed);
+        match refusal {
+            Refusal::Answer(error) => error,
+            Refusal::Database(error) => OutboxError::Unavailable(Arc::new(error)),
+            Refusal::Pool(error) => OutboxError::Unavailable(Arc::new(error)),
+        }
+    }
+
+    /// As all replicas made it.
+    pub async fn count_pending(&self) -> Result<i64, Refusal> {
+        let pending = statements::ledger(&**self.db().await?).await?.pending;
+        self.pending.store(pending, Ordering::Relaxed);
+        Ok(pending)
+    }
+
+    /// Something became pending in these lanes.
+    pub fn tell(&self, lanes: Vec<crate::outbox::LaneId>) {
+        let mut book = self.book();
+        for lane in lanes {
+            if book.holds(lane) || book.comes_first(lane) {
+                book.expect(lane);
+            }
+        }
+    }
+
+    pub fn asked(&self) {
+        self.statements.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub fn add_counts(&self, gauges: &mut Gauges) {
+        gauges.commits = self.commits.load(Ordering::Relaxed);
+        gauges.statements = self.statements.load(Ordering::Relaxed);
+        gauges.commit_seconds = std::mem::take(&mut self.commit_seconds.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+}

@@ -1,0 +1,195 @@
+//! What keeps a replica's lease, ends those that nobody keeps any more, and looks for lanes that nobody serves.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::core::{Core, Refusal};
+use super::statements::{self, Beat};
+use crate::outbox::LaneId;
+
+/// How often the lease is renewed, and everything looked through: the net under all wake-ups.
+const EVERY: Duration = Duration::from_millis(2_500);
+/// A lease that was not renewed for so long is ended by whoever watched it all the time.
+pub const DEAD_AFTER: Duration = Duration::from_secs(10);
+/// Its holder sends nothing in the last part of that time: a call may take as long to leave.
+const MARGIN: Duration = Duration::from_secs(2);
+
+/// Leases as this replica sees them.
+#[derive(Default)]
+struct Watch {
+    /// Each with when its beat was first seen.
+    seen: HashMap<i64, (Beat, Duration)>,
+}
+
+impl Watch {
+    /// Takes in what the table shows at `now`, and gives the leases that were not renewed for too long.
+    fn look(&mut self, beats: &[Beat], now: Duration) -> Vec<Beat> {
+        let before = std::mem::take(&mut self.seen);
+        for beat in beats {
+            let since = before.get(&beat.lease).filter(|(known, _)| known == beat).map_or(now, |(_, since)| *since);
+            self.seen.insert(beat.lease, (*beat, since));
+        }
+        let dead = self.seen.values().filter(|(_, since)| now.saturating_sub(*since) >= DEAD_AFTER);
+        dead.map(|(beat, _)| *beat).collect()
+    }
+}
+
+/// Begins the replica's lease.
+pub async fn begin(core: &Core) -> Result<(), Refusal> {
+    let sent = core.elapsed();
+    let db = core.db().await?;
+    let lease = statements::begin_lease(&**db, &holder()).await?;
+    let fleet = statements::leases(&**db).await?.iter().map(|beat| beat.lease).collect();
+    core.count_pending().await?;
+    let mut book = core.book();
+    book.begin(lease);
+    book.see(fleet);
+    core.certain(sent + DEAD_AFTER - MARGIN);
+    Ok(())
+}
+
+/// Runs until the outbox closes.
+pub async fn keep(core: Arc<Core>, closing: CancellationToken) {
+    let mut watch = Watch::default();
+    loop {
+        tokio::select! {
+            () = closing.cancelled() => return,
+            () = core.clock.sleep(EVERY) => {}
+        }
+        if let Err(refusal) = beat(&core, &mut watch).await {
+            // Who does not see the others all the time must not call them dead.
+            watch = Watch::default();
+            core.failed(refusal);
+        }
+    }
+}
+
+async fn beat(core: &Core, watch: &mut Watch) -> Result<(), Refusal> {
+    let (sent, began) = (core.elapsed(), std::time::Instant::now());
+    let lease = core.book().lease;
+    let renewed = match lease {
+        Some(lease) => statements::renew_lease(&**core.db().await?, lease).await?,
+        None => false,
+    };
+    if renewed {
+        core.certain(sent + DEAD_AFTER - MARGIN);
+    } else {
+        warn!("the replica was not heard of for too long, and others serve its lanes; it begins anew");
+        begin(core).await?;
+    }
+    core.committed(began);
+    let beats = statements::leases(&**core.db().await?).await?;
+    for dead in watch.look(&beats, core.elapsed()) {
+        if end_dead(core, dead).await? {
+            info!(lease = dead.lease, "a replica is gone; its lanes are free");
+        }
+    }
+    let fleet = statements::leases(&**core.db().await?).await?.iter().map(|beat| beat.lease).collect();
+    core.book().see(fleet);
+    core.count_pending().await?;
+    for (account, hold) in statements::accounts(&**core.db().await?).await? {
+        core.book().lanes.hold_account(&account, hold);
+    }
+    leave(core).await?;
+    look(core, true).await
+}
+
+/// Ends all leases but this replica's.
+pub async fn end_others(core: &Core) -> Result<(), Refusal> {
+    let own = core.book().lease;
+    for other in statements::leases(&**core.db().await?).await?.into_iter().filter(|beat| Some(beat.lease) != own) {
+        end_dead(core, other).await?;
+    }
+    core.book().see(own.into_iter().collect());
+    Ok(())
+}
+
+async fn end_dead(core: &Core, dead: Beat) -> Result<bool, Refusal> {
+    let mut db = core.db().await?;
+    let whole = db.transaction().await?;
+    if !statements::take_lease(&whole, dead).await? {
+        return Ok(false);
+    }
+    statements::end_lease(&whole, dead.lease, None, i64::MAX).await?;
+    whole.commit().await?;
+    Ok(true)
+}
+
+/// Looks where something is pending: in lanes that are held here, and in free ones. `whoever`: free lanes are claimed
+/// although another replica comes first for them, which had its time.
+pub async fn look(core: &Core, whoever: bool) -> Result<(), Refusal> {
+    let lanes: Vec<LaneId> = core.book().lanes.ids().collect();
+    let busy = statements::busy(&**core.db().await?, &lanes).await?;
+    core.asked();
+    let mut book = core.book();
+    for lane in busy {
+        let is_ours = match lane.lease {
+            Some(lease) => Some(lease) == book.lease && book.holds(lane.lane),
+            None => whoever || book.comes_first(lane.lane),
+        };
+        if is_ours {
+            book.expect(lane.lane);
+        }
+    }
+    Ok(())
+}
+
+/// Gives up lanes for which another replica comes first, once nothing is being sent from them.
+async fn leave(core: &Core) -> Result<(), Refusal> {
+    let leaving: Vec<LaneId> = {
+        let mut book = core.book();
+        let is_left = |lane: &LaneId| !book.comes_first(*lane) && book.lanes.is_at_rest(*lane);
+        let leaving: Vec<LaneId> = book.held().filter(is_left).collect();
+        leaving.iter().for_each(|lane| book.gave_up(*lane));
+        leaving
+    };
+    if !leaving.is_empty() {
+        let lease = core.lease()?;
+        statements::give_up(&**core.db().await?, lease, &leaving).await?;
+    }
+    Ok(())
+}
+
+/// Gives everything back: what is still being sent may stand in its channel.
+pub async fn end(core: &Core) -> Result<(), Refusal> {
+    let (Some(lease), sending) = ({
+        let book = core.book();
+        (book.lease, book.lanes.leased().map(|lane| lane.0).collect::<Vec<_>>())
+    }) else {
+        return Ok(());
+    };
+    let mut db = core.db().await?;
+    let whole = db.transaction().await?;
+    statements::end_lease(&whole, lease, Some(&sending), i64::MAX).await?;
+    whole.commit().await?;
+    core.book().lease = None;
+    Ok(())
+}
+
+/// Who holds a lease, for people.
+fn holder() -> String {
+    let host = rustix::system::uname();
+    format!("{}:{}", host.nodename().to_string_lossy(), std::process::id())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lease_is_dead_when_it_was_watched_standing_still() {
+        let mut watch = Watch::default();
+        let (mine, other) = (|beat| Beat { lease: 1, beat }, |beat| Beat { lease: 2, beat });
+        let at = Duration::from_secs;
+        assert_eq!(watch.look(&[mine(1), other(7)], at(100)), []);
+        assert_eq!(watch.look(&[mine(2), other(7)], at(109)), []);
+        assert_eq!(watch.look(&[mine(3), other(7)], at(110)), [other(7)]);
+        assert_eq!(watch.look(&[mine(4), other(8)], at(111)), [], "it was renewed after all");
+        assert_eq!(watch.look(&[mine(5)], at(130)), []);
+        assert_eq!(watch.look(&[mine(6), other(8)], at(140)), [], "who was gone is watched anew");
+    }
+}

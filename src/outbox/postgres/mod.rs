@@ -1,0 +1,487 @@
+//! The outbox on PostgreSQL: any number of replicas share it.
+//!
+//! A replica has one lease (a row that it renews) and holds the lanes that name it. It alone sends from them, by the same
+//! line in memory as on SQLite, until it gives them up or its lease is ended by another. Nothing here compares two
+//! machines' clocks: a lease is ended when somebody has watched it not being renewed for [`keeper::DEAD_AFTER`], by
+//! his own clock that only moves forward; and its holder stops sending before, by its own.
+
+mod book;
+mod connect;
+mod core;
+mod keeper;
+mod line;
+mod migrate;
+mod settling;
+mod statements;
+mod taking;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use deadpool_postgres::Object;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use self::core::{Core, Refusal};
+use self::line::Line;
+use self::statements::{Wanted, Way};
+use super::{
+    Accepted, Arrival, Aside, DeliveryRow, Due, EventRow, Expired, Filter, Fingerprint, Gauges, Hold, LaneId, Lease,
+    Millis, Outbox, OutboxError, Place, Replay, Settlement, State, Until,
+};
+use crate::clock::Clock;
+use crate::delivery::{DeliveryId, EventId, Receipt};
+
+/// Dead letters made due again in one transaction.
+const REPLAY_BATCH: i64 = 1_000;
+const EXPIRE_BATCH: i64 = 200;
+/// Fingerprints looked at in one transaction.
+const FORGET_BATCH: i64 = 2_000;
+const UNREADABLE_KEPT: i64 = 1_000;
+/// Rows of the ledger.
+const SHARDS: i16 = 32;
+/// After a claim that failed.
+const CLAIM_AGAIN_MS: Millis = 250;
+/// How long a channel's new place waits for another replica to leave the old one.
+const LEAVES_WITHIN: Duration = Duration::from_secs(20);
+const ASK_AGAIN: Duration = Duration::from_millis(100);
+
+#[derive(Clone, Debug)]
+pub struct PostgresOptions {
+    /// `postgres://…`; may hold a password.
+    pub url: String,
+    pub max_pending: i64,
+}
+
+pub struct Postgres {
+    core: Arc<Core>,
+    accepts: Line<Arrival, Accepted>,
+    asides: Line<Aside, ()>,
+    settles: Line<(Lease, Settlement), ()>,
+    expired: Mutex<Walked>,
+    closing: CancellationToken,
+    lines: Mutex<JoinSet<()>>,
+    keeper: Mutex<JoinSet<()>>,
+}
+
+/// How far the retention has walked.
+#[derive(Clone, Copy, Default)]
+struct Walked {
+    events_to: i64,
+    seen_to: Fingerprint,
+}
+
+impl Postgres {
+    /// Connects, brings the schema up to date, begins a lease.
+    ///
+    /// # Errors
+    /// One plain sentence each for: cannot be reached, password, rights, not ours, of a newer version.
+    pub async fn open(options: PostgresOptions, clock: Clock, random: &mut fastrand::Rng) -> Result<Self, OutboxError> {
+        let config = connect::config(&options.url)
+            .map_err(|why| OutboxError::Opening(format!("`store` cannot be read: {why}")))?;
+        let place = connect::place(&config);
+        let opening = |why: String| OutboxError::Opening(format!("{place}: {why}"));
+        let (mut first, connection) =
+            config.connect(tokio_postgres::NoTls).await.map_err(|error| opening(connect::plain(error)))?;
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move { drop(connection.await) });
+        migrate::migrate(&mut first).await.map_err(opening)?;
+        drop(first);
+        while tasks.join_next().await.is_some() {}
+
+        let pool = connect::pool(config).map_err(opening)?;
+        let core = Arc::new(Core::new(pool, clock, options.max_pending, random.i16(0..SHARDS)));
+        let told = |refusal: Refusal| opening(chain(&core.unanswered(refusal)));
+        keeper::begin(&core).await.map_err(told)?;
+        let closing = CancellationToken::new();
+        let (accepts, to_take) = Line::new(closing.clone());
+        let (asides, to_set_aside) = Line::new(closing.clone());
+        let (settles, to_settle) = Line::new(closing.clone());
+        let mut lines = JoinSet::new();
+        lines.spawn(taking::take(core.clone(), to_take));
+        lines.spawn(taking::set_aside(core.clone(), to_set_aside));
+        lines.spawn(settling::settle(core.clone(), to_settle));
+        let mut keeper = JoinSet::new();
+        keeper.spawn(keeper::keep(core.clone(), closing.clone()));
+        Ok(Self {
+            core,
+            accepts,
+            asides,
+            settles,
+            expired: Mutex::default(),
+            closing,
+            lines: Mutex::new(lines),
+            keeper: Mutex::new(keeper),
+        })
+    }
+
+    /// Ends the leases of all other replicas, as when they were watched long enough. Only for who knows that none lives.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn end_others(&self) -> Result<(), OutboxError> {
+        keeper::end_others(&self.core).await.map_err(|refusal| self.unanswered(refusal))
+    }
+
+    async fn db(&self) -> Result<Object, OutboxError> {
+        if self.closing.is_cancelled() {
+            return Err(OutboxError::Closed);
+        }
+        self.core.asked();
+        self.core.db().await.map_err(|refusal| self.core.unanswered(refusal))
+    }
+
+    fn unanswered(&self, refusal: impl Into<Refusal>) -> OutboxError {
+        self.core.unanswered(refusal.into())
+    }
+
+    /// Leads all channels at once, or says which is in another replica's hands.
+    async fn lead(&self, places: &[Place]) -> Result<Result<HashMap<String, Way>, String>, Refusal> {
+        let began = Instant::now();
+        let lease = self.core.book().lease;
+        let mut db = self.core.db().await?;
+        let whole = db.transaction().await?;
+        let mut ways = HashMap::new();
+        // By name: two replicas that start together wait for each other and never in a circle.
+        let mut in_order: Vec<&Place> = places.iter().collect();
+        in_order.sort_by_key(|place| place.channel.as_str());
+        for place in in_order {
+            let name = place.channel.as_str();
+            let lane = statements::lane(&whole, place).await?;
+            match statements::lead(&whole, name, lane, lease).await? {
+                Some(channel) => drop(ways.insert(name.to_owned(), Way { channel, lane })),
+                None => return Ok(Err(name.to_owned())),
+            }
+        }
+        let named: Vec<&str> = places.iter().map(|place| place.channel.as_str()).collect();
+        statements::lead_nowhere(&whole, &named).await?;
+        whole.commit().await?;
+        self.core.committed(began);
+        Ok(Ok(ways))
+    }
+
+    fn add_wait(&self, row: &mut DeliveryRow) {
+        if row.state == State::Pending {
+            row.lane_wait = self.core.book().lanes.wait(row.lane, self.core.clock.now_ms());
+        }
+    }
+
+    /// Takes lanes that nobody holds; gives those of the turns that are this replica's now.
+    async fn claim_free(&self, free: Vec<Lease>) -> Result<Vec<Lease>, Refusal> {
+        let began = Instant::now();
+        let lease = self.core.lease()?;
+        let db = self.core.db().await?;
+        let lanes: Vec<LaneId> = free.iter().map(|turn| turn.lane).collect();
+        let claimed = statements::claim(&**db, lease, &lanes).await?;
+        self.core.committed(began);
+        let now = self.core.clock.now_ms();
+        let mut book = self.core.book();
+        let mut turns = Vec::with_capacity(claimed.len());
+        let mut holds: HashMap<LaneId, Option<Hold>> =
+            claimed.into_iter().map(|claimed| (claimed.lane, claimed.hold.map(|hold| hold.at_start(now)))).collect();
+        for turn in free {
+            match holds.remove(&turn.lane) {
+                Some(hold) => {
+                    let waits = hold.as_ref().is_some_and(|hold| hold.until > now);
+                    book.claimed(turn.lane);
+                    book.lanes.hold_lane(turn.lane, hold);
+                    if waits { book.lanes.release(&turn, Until::Now) } else { turns.push(turn) }
+                }
+                // Another was faster, and sends what is there.
+                None => {
+                    book.lanes.expect_nothing(turn.lane);
+                    book.lanes.release(&turn, Until::Now);
+                }
+            }
+        }
+        Ok(turns)
+    }
+}
+
+#[async_trait]
+impl Outbox for Postgres {
+    async fn place(&self, places: Vec<Place>) -> Result<(), OutboxError> {
+        let until = self.core.elapsed() + LEAVES_WITHIN;
+        let ways = loop {
+            match self.lead(&places).await.map_err(|refusal| self.core.failed(refusal))? {
+                Ok(ways) => break ways,
+                Err(channel) if self.core.elapsed() > until => {
+                    return Err(OutboxError::Opening(format!(
+                        "channel `{channel}` leads elsewhere now, and another replica is still sending to where it led"
+                    )));
+                }
+                Err(_) => self.core.clock.sleep(ASK_AGAIN).await,
+            }
+        };
+        let accounts = statements::accounts(&**self.db().await?).await.map_err(|error| self.unanswered(error))?;
+        let now = self.core.clock.now_ms();
+        {
+            let mut book = self.core.book();
+            for (account, hold) in accounts {
+                book.lanes.hold_account(&account, hold.map(|hold| hold.at_start(now)));
+            }
+            for lane in book.lanes.ids().collect::<Vec<_>>() {
+                book.lanes.expect_nothing(lane);
+            }
+            for place in &places {
+                if let Some(way) = ways.get(place.channel.as_str()) {
+                    book.lanes.add_lane(way.lane, &place.account, None);
+                }
+            }
+            book.ways = ways;
+        }
+        keeper::look(&self.core, false).await.map_err(|refusal| self.unanswered(refusal))
+    }
+
+    async fn accept(&self, arrival: Arrival) -> Result<Accepted, OutboxError> {
+        self.accepts.ask(arrival).await
+    }
+
+    async fn set_aside(&self, aside: Aside) -> Result<(), OutboxError> {
+        self.asides.ask(aside).await
+    }
+
+    async fn claim(&self, account: &str, most: usize) -> Result<Vec<Lease>, OutboxError> {
+        if !self.core.is_certain() {
+            return Ok(Vec::new());
+        }
+        let (mut turns, free) = {
+            let mut book = self.core.book();
+            let turns = book.lanes.claim(account, most, self.core.clock.now_ms());
+            turns.into_iter().partition::<Vec<_>, _>(|turn| book.holds(turn.lane))
+        };
+        if !free.is_empty() {
+            match self.claim_free(free.clone()).await {
+                Ok(more) => turns.extend(more),
+                Err(refusal) => {
+                    let error = self.core.failed(refusal);
+                    let again = self.core.clock.now_ms() + CLAIM_AGAIN_MS;
+                    let mut book = self.core.book();
+                    free.iter().for_each(|turn| book.lanes.release(turn, Until::BackedOff(again)));
+                    if turns.is_empty() {
+                        return Err(error);
+                    }
+                }
+            }
+        }
+        Ok(turns)
+    }
+
+    fn holds(&self, lease: &Lease) -> bool {
+        let book = self.core.book();
+        self.core.is_certain() && book.holds(lease.lane) && book.lanes.holds(lease)
+    }
+
+    async fn heads(&self, turn: &Lease, most: usize) -> Result<Vec<Due>, OutboxError> {
+        let lane = turn.lane;
+        let told = self.core.book().told(lane);
+        let lease = self.core.lease()?;
+        let wanted = [Wanted { lane, most: most as i64 }];
+        let rows = statements::heads(&**self.db().await?, lease, &wanted).await;
+        let rows = rows.map_err(|error| self.unanswered(error))?;
+        let heads: Vec<Due> = rows.iter().map(|row| Ok(statements::due(row)?.1)).collect::<Result<_, OutboxError>>()?;
+        if heads.is_empty() {
+            self.core.book().found_empty(lane, told);
+        }
+        Ok(heads)
+    }
+
+    async fn thread(&self, lease: &Lease, issue: &str) -> Result<Option<Receipt>, OutboxError> {
+        let thread = statements::thread(&**self.db().await?, lease.lane, issue).await;
+        thread.map_err(|error| self.unanswered(error))
+    }
+
+    async fn settle(&self, lease: &Lease, settlement: Settlement) -> Result<(), OutboxError> {
+        self.settles.ask((lease.clone(), settlement)).await
+    }
+
+    fn release(&self, lease: Lease, until: Until) {
+        self.core.book().lanes.release(&lease, until);
+    }
+
+    fn abandon(&self, turn: Lease, until: Until) {
+        let core = self.core.clone();
+        let marking = async move {
+            let end = async {
+                let lease = core.lease()?;
+                statements::mark_head(&**core.db().await?, lease, turn.lane).await?;
+                Ok::<_, Refusal>(())
+            };
+            if let Err(refusal) = end.await {
+                let error = core.unanswered(refusal);
+                tracing::warn!(lane = turn.lane.0, %error, "what was being sent could not be marked");
+            }
+            core.book().lanes.release(&turn, until);
+        };
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner).spawn(marking);
+    }
+
+    async fn work(&self, account: &str) {
+        let work = self.core.book().lanes.work(account);
+        work.notified().await;
+    }
+
+    fn next_due(&self, account: &str) -> Option<Millis> {
+        self.core.book().lanes.next_due(account)
+    }
+
+    fn end_back_off(&self, account: &str) {
+        self.core.book().lanes.end_back_off(account);
+    }
+
+    fn end_waits(&self, account: &str) {
+        self.core.book().lanes.end_waits(account, self.core.clock.now_ms());
+    }
+
+    async fn hold_account(&self, account: &str, hold: Option<Hold>) -> Result<(), OutboxError> {
+        let end = statements::hold_account(&**self.db().await?, account, hold.as_ref()).await;
+        end.map_err(|error| self.unanswered(error))?;
+        self.core.book().lanes.hold_account(account, hold);
+        Ok(())
+    }
+
+    fn account_hold(&self, account: &str) -> Option<Hold> {
+        self.core.book().lanes.account_hold(account)
+    }
+
+    async fn remember_move(&self, from: i64, to: i64) -> Result<(), OutboxError> {
+        statements::move_chat(&**self.db().await?, from, to).await.map_err(|error| self.unanswered(error))
+    }
+
+    async fn moves(&self) -> Result<HashMap<i64, i64>, OutboxError> {
+        let moves = statements::moved_chats(&**self.db().await?).await;
+        Ok(moves.map_err(|error| self.unanswered(error))?.into_iter().collect())
+    }
+
+    fn can_write(&self) -> bool {
+        *self.core.writable.borrow()
+    }
+
+    fn writable(&self) -> watch::Receiver<bool> {
+        self.core.writable.subscribe()
+    }
+
+    fn since_last_write(&self) -> Duration {
+        self.core.since_last_write()
+    }
+
+    async fn expire(&self, now: Millis, cutoff: Millis) -> Result<Expired, OutboxError> {
+        let mut db = self.db().await?;
+        let walked = *self.expired.lock().unwrap_or_else(PoisonError::into_inner);
+        let end = async {
+            let whole = db.transaction().await?;
+            if !statements::alone(&whole).await? {
+                return Ok(None);
+            }
+            let (events, events_to) = statements::expire_events(&whole, walked.events_to, cutoff, EXPIRE_BATCH).await?;
+            let threads = statements::forget_threads(&whole, cutoff, EXPIRE_BATCH).await?;
+            let unreadable = statements::forget_unreadable(&whole, cutoff, UNREADABLE_KEPT).await?;
+            let seen_to = statements::forget_seen(&whole, walked.seen_to, FORGET_BATCH, now).await?;
+            whole.commit().await?;
+            Ok::<_, statements::Failed>(Some((events + threads + unreadable, events_to, seen_to, threads)))
+        };
+        let Some((rows, events_to, seen_to, threads)) = end.await.map_err(|error| self.unanswered(error))? else {
+            return Ok(Expired::default());
+        };
+        *self.expired.lock().unwrap_or_else(PoisonError::into_inner) =
+            Walked { events_to: events_to.unwrap_or_default(), seen_to: seen_to.unwrap_or_default() };
+        let more = events_to.is_some() || seen_to.is_some() || threads == EXPIRE_BATCH;
+        Ok(Expired { rows: rows.max(0) as usize, more })
+    }
+
+    async fn gauges(&self) -> Result<Gauges, OutboxError> {
+        let db = self.db().await?;
+        let all = async {
+            Ok::<_, statements::Failed>((statements::ledger(&**db).await?, statements::channels(&**db).await?))
+        };
+        let (ledger, channels) = all.await.map_err(|error| self.unanswered(error))?;
+        let (lanes_held, accounts_held) = {
+            let book = self.core.book();
+            (book.lanes.held_by_account(self.core.clock.now_ms()), book.lanes.accounts_held())
+        };
+        let mut gauges = Gauges { ledger, channels, lanes_held, accounts_held, ..Gauges::default() };
+        self.core.add_counts(&mut gauges);
+        Ok(gauges)
+    }
+
+    async fn events(&self, filter: Filter) -> Result<Vec<EventRow>, OutboxError> {
+        statements::events(&**self.db().await?, &filter, false).await.map_err(|error| self.unanswered(error))
+    }
+
+    async fn event(&self, id: EventId) -> Result<Option<EventRow>, OutboxError> {
+        statements::event(&**self.db().await?, id).await.map_err(|error| self.unanswered(error))
+    }
+
+    async fn deliveries(&self, filter: Filter) -> Result<Vec<DeliveryRow>, OutboxError> {
+        let rows = statements::deliveries(&**self.db().await?, &filter, None).await;
+        let mut rows = rows.map_err(|error| self.unanswered(error))?;
+        rows.iter_mut().for_each(|row| self.add_wait(row));
+        Ok(rows)
+    }
+
+    async fn delivery(&self, id: DeliveryId) -> Result<Option<DeliveryRow>, OutboxError> {
+        let row = statements::delivery(&**self.db().await?, id).await;
+        let mut row = row.map_err(|error| self.unanswered(error))?;
+        row.iter_mut().for_each(|row| self.add_wait(row));
+        Ok(row)
+    }
+
+    async fn replay(&self, which: Replay, give_up_at: Millis) -> Result<usize, OutboxError> {
+        let began = Instant::now();
+        let db = self.db().await?;
+        let ids = match &which {
+            Replay::One(id) => vec![id.0],
+            Replay::Channel(name) => {
+                let channel = statements::channel(&**db, name).await.map_err(|error| self.unanswered(error))?;
+                let channel = channel.ok_or_else(|| OutboxError::UnknownChannel(name.clone()))?;
+                let dead = statements::dead_of_channel(&**db, channel, REPLAY_BATCH).await;
+                dead.map_err(|error| self.unanswered(error))?
+            }
+        };
+        let revived = statements::replay(&**db, &ids, give_up_at, self.core.shard).await;
+        let revived = revived.map_err(|error| self.core.failed(error.into()))?;
+        self.core.committed(began);
+        if let (Replay::One(id), true) = (&which, revived.is_empty()) {
+            let row = statements::delivery(&**db, *id).await.map_err(|error| self.unanswered(error))?;
+            return Err(match row {
+                Some(row) => OutboxError::NotDead { id: *id, state: row.state },
+                None => OutboxError::NoSuchDelivery(*id),
+            });
+        }
+        let lanes = {
+            let book = self.core.book();
+            let lane = |channel: &i64| book.ways.values().find(|way| way.channel == *channel).map(|way| way.lane);
+            revived.iter().filter_map(lane).collect()
+        };
+        self.core.tell(lanes);
+        Ok(revived.len())
+    }
+
+    async fn close(&self) {
+        self.closing.cancel();
+        for tasks in [&self.lines, &self.keeper] {
+            let mut tasks = std::mem::take(&mut *tasks.lock().unwrap_or_else(PoisonError::into_inner));
+            while tasks.join_next().await.is_some() {}
+        }
+        if let Err(refusal) = keeper::end(&self.core).await {
+            let error = self.core.unanswered(refusal);
+            tracing::warn!(%error, "the lanes could not be given back; another replica takes them when the lease has ended");
+        }
+        self.core.pool.close();
+    }
+}
+
+/// An error with its causes, in one line.
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

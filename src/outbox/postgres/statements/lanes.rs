@@ -1,0 +1,125 @@
+//! What is pending, found by lane, and who may send it.
+
+use tokio_postgres::{GenericClient, Row};
+
+use super::{Result, given, hold_of, json, unreadable};
+use crate::delivery::{DeliveryId, EventId, Receipt};
+use crate::event::ChannelName;
+use crate::outbox::{Due, Hold, LaneId, OutboxError, Part};
+
+/// A lane that was claimed.
+pub struct Claimed {
+    pub lane: LaneId,
+    pub hold: Option<Hold>,
+}
+
+/// Takes those of the lanes that are free. What another replica is just taking is left to it.
+pub async fn claim(db: &impl GenericClient, lease: i64, lanes: &[LaneId]) -> Result<Vec<Claimed>> {
+    let lanes: Vec<i64> = lanes.iter().map(|lane| lane.0).collect();
+    let rows = db
+        .query_typed(
+            "update lanes set lease = $1 where id in
+                 (select id from lanes where id = any ($2) and lease is null order by id for update skip locked)
+             returning id, hold_until, hold_reason, hold_needs_a_person",
+            given![lease => INT8, lanes => INT8_ARRAY],
+        )
+        .await?;
+    rows.iter().map(|row| Ok(Claimed { lane: LaneId(row.try_get(0)?), hold: hold_of(row, 1)? })).collect()
+}
+
+/// Gives lanes back.
+pub async fn give_up(db: &impl GenericClient, lease: i64, lanes: &[LaneId]) -> Result<()> {
+    let lanes: Vec<i64> = lanes.iter().map(|lane| lane.0).collect();
+    let statement = "update lanes set lease = null where lease = $1 and id = any ($2)";
+    db.query_typed(statement, given![lease => INT8, lanes => INT8_ARRAY]).await?;
+    Ok(())
+}
+
+/// A lane in which something is pending, and who holds it.
+pub struct Busy {
+    pub lane: LaneId,
+    pub lease: Option<i64>,
+}
+
+/// Those of the lanes in which something is pending: one look into the index for each channel.
+pub async fn busy(db: &impl GenericClient, lanes: &[LaneId]) -> Result<Vec<Busy>> {
+    let lanes: Vec<i64> = lanes.iter().map(|lane| lane.0).collect();
+    let rows = db
+        .query_typed(
+            "select l.id, l.lease from lanes l where l.id = any ($1) and exists
+                 (select from channels c where c.lane = l.id and exists
+                     (select from deliveries d where d.channel = c.id and d.state = 0))",
+            given![lanes => INT8_ARRAY],
+        )
+        .await?;
+    rows.iter().map(|row| Ok(Busy { lane: LaneId(row.try_get(0)?), lease: row.try_get(1)? })).collect()
+}
+
+/// A holder's question for the first pending deliveries of its lane.
+pub struct Wanted {
+    pub lane: LaneId,
+    pub most: i64,
+}
+
+/// What was asked for, in the order of the questions; nothing for a lane that is not held by this lease. Never asked in one
+/// statement with a claim: that would see what was pending before the last holder's settle.
+pub async fn heads(db: &impl GenericClient, lease: i64, wanted: &[Wanted]) -> Result<Vec<Row>> {
+    let (lanes, most): (Vec<i64>, Vec<i64>) = wanted.iter().map(|wanted| (wanted.lane.0, wanted.most)).unzip();
+    db.query_typed(
+        "select w.number, h.* from unnest($2, $3) with ordinality as w (lane, most, number)
+         join lanes l on l.id = w.lane and l.lease = $1
+         cross join lateral (
+             select d.id, d.event, c.name, d.route, d.template, e.document, d.planned_at, d.give_up_at, d.attempts,
+                    d.unclear, d.parts, d.reason, case when d.threaded then e.issue end
+             from channels c cross join lateral (
+                 select * from deliveries where channel = c.id and state = 0 order by id limit w.most) as d
+             join events e on e.id = d.event
+             where c.lane = w.lane order by d.id limit w.most) as h
+         order by w.number, h.id",
+        given![lease => INT8, lanes => INT8_ARRAY, most => INT8_ARRAY],
+    )
+    .await
+}
+
+/// The question's number, from 1, and what answers it.
+pub fn due(row: &Row) -> std::result::Result<(i64, Due), OutboxError> {
+    let id: i64 = row.get(1);
+    let channel = ChannelName::try_from(row.get::<_, String>(3));
+    let parts = row.get::<_, Option<&str>>(11).map(|text| json::<Vec<Part>>(text, "deliveries", "parts", id));
+    let due = Due {
+        id: DeliveryId(id),
+        event: EventId(row.get(2)),
+        channel: channel.map_err(|why| unreadable("channels", "name", id, why))?,
+        route: row.get(4),
+        template: row.get(5),
+        document: row.get(6),
+        planned_at: row.get(7),
+        give_up_at: row.get(8),
+        attempts: row.get::<_, i32>(9).unsigned_abs(),
+        unclear: row.get(10),
+        parts: parts.transpose()?,
+        reason: row.get(12),
+        thread: row.get(13),
+    };
+    Ok((row.get(0), due))
+}
+
+pub async fn thread(db: &impl GenericClient, lane: LaneId, issue: &str) -> Result<Option<Receipt>> {
+    let statement = "select receipt from threads where lane = $1 and issue = $2";
+    let row = db.query_typed_opt(statement, given![lane.0 => INT8, issue => TEXT]).await?;
+    // A receipt that cannot be read begins the thread anew.
+    Ok(row.and_then(|row| serde_json::from_str(row.get(0)).ok()))
+}
+
+/// The lane's head may stand in its channel already.
+pub async fn mark_head(db: &impl GenericClient, lease: i64, lane: LaneId) -> Result<()> {
+    db.query_typed(
+        "update deliveries set unclear = true where state = 0 and id =
+             (select min(head.id) from lanes l join channels c on c.lane = l.id cross join lateral
+                 (select d.id from deliveries d where d.channel = c.id and d.state = 0 order by d.id limit 1) as head
+              where l.id = $2 and l.lease = $1)",
+        given![lease => INT8, lane.0 => INT8],
+    )
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,58 @@
+//! A replica's lease, and the lanes that it names.
+
+use tokio_postgres::{GenericClient, Transaction};
+
+use super::{Result, given};
+use crate::outbox::Millis;
+
+/// One replica as the table shows it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Beat {
+    pub lease: i64,
+    pub beat: i64,
+}
+
+/// A new lease, whose number no other ever had.
+pub async fn begin_lease(db: &impl GenericClient, holder: &str) -> Result<i64> {
+    db.query_typed_one("insert into leases (holder) values ($1) returning id", given![holder => TEXT]).await?.try_get(0)
+}
+
+/// Counts the lease's beat on. `false`: somebody ended it.
+pub async fn renew_lease(db: &impl GenericClient, lease: i64) -> Result<bool> {
+    let renewed = "update leases set beat = beat + 1 where id = $1 returning id";
+    Ok(db.query_typed_opt(renewed, given![lease => INT8]).await?.is_some())
+}
+
+pub async fn leases(db: &impl GenericClient) -> Result<Vec<Beat>> {
+    let rows = db.query_typed("select id, beat from leases order by id", &[]).await?;
+    rows.iter().map(|row| Ok(Beat { lease: row.try_get(0)?, beat: row.try_get(1)? })).collect()
+}
+
+/// Takes hold of a lease that nobody renewed since `seen`; nothing is written under it from now on. `false`: it lives.
+pub async fn take_lease(db: &Transaction<'_>, seen: Beat) -> Result<bool> {
+    let taken = "select id from leases where id = $1 and beat = $2 for update";
+    Ok(db.query_typed_opt(taken, given![seen.lease => INT8, seen.beat => INT8]).await?.is_some())
+}
+
+/// Ends a lease that nobody can write under any more: its lanes are free. The heads of those that may have been sending,
+/// `None`: of all, and that were planned before `planned_before`, may stand in their channels. A statement of its own for
+/// each step: the marks must see what was settled last.
+pub async fn end_lease(
+    db: &Transaction<'_>,
+    lease: i64,
+    sending: Option<&[i64]>,
+    planned_before: Millis,
+) -> Result<()> {
+    db.query_typed(
+        "update deliveries set unclear = true where state = 0 and planned_at < $2 and id in (
+             select (select min(head.id) from channels c cross join lateral
+                         (select d.id from deliveries d where d.channel = c.id and d.state = 0 order by d.id limit 1) as head
+                     where c.lane = l.id)
+             from lanes l where l.lease = $1 and ($3::bigint[] is null or l.id = any ($3)))",
+        given![lease => INT8, planned_before => INT8, sending => INT8_ARRAY],
+    )
+    .await?;
+    db.query_typed("update lanes set lease = null where lease = $1", given![lease => INT8]).await?;
+    db.query_typed("delete from leases where id = $1", given![lease => INT8]).await?;
+    Ok(())
+}

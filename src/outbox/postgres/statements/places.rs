@@ -1,0 +1,85 @@
+//! Where channels lead: lanes, accounts, their holds, and chats that moved.
+
+use tokio_postgres::{GenericClient, Transaction};
+
+use super::{Result, given, hold_of};
+use crate::outbox::{Hold, LaneId, Place};
+
+/// A channel's row, and the lane that it leads to.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Way {
+    pub channel: i64,
+    pub lane: LaneId,
+}
+
+/// The lane of a conversation, made when it is new.
+pub async fn lane(db: &Transaction<'_>, place: &Place) -> Result<LaneId> {
+    let row = db
+        .query_typed_one(
+            "insert into lanes (messenger, key) values ($1, $2)
+             on conflict (key) do update set messenger = excluded.messenger returning id",
+            given![place.messenger.as_str() => TEXT, place.lane => TEXT],
+        )
+        .await?;
+    Ok(LaneId(row.try_get(0)?))
+}
+
+/// Leads a channel to a lane. `None`: another replica may be sending from where it led before.
+pub async fn lead(db: &Transaction<'_>, name: &str, lane: LaneId, lease: Option<i64>) -> Result<Option<i64>> {
+    let led = "select l.lease from channels c join lanes l on l.id = c.lane where c.name = $1 and l.id <> $2
+         for no key update of l";
+    let holder = match db.query_typed_opt(led, given![name => TEXT, lane.0 => INT8]).await? {
+        Some(row) => row.try_get(0)?,
+        None => None,
+    };
+    if holder.is_some() && holder != lease {
+        return Ok(None);
+    }
+    let lead = "insert into channels (name, lane) values ($1, $2)
+         on conflict (name) do update set lane = excluded.lane returning id";
+    db.query_typed_one(lead, given![name => TEXT, lane.0 => INT8]).await?.try_get(0).map(Some)
+}
+
+/// Channels that are not named lead nowhere: what is pending in them stays, and nobody sends it.
+pub async fn lead_nowhere(db: &Transaction<'_>, but: &[&str]) -> Result<()> {
+    let statement = "update channels set lane = null where name <> all ($1) and lane is not null";
+    db.query_typed(statement, given![but => TEXT_ARRAY]).await?;
+    Ok(())
+}
+
+pub async fn channel(db: &impl GenericClient, name: &str) -> Result<Option<i64>> {
+    let row = db.query_typed_opt("select id from channels where name = $1", given![name => TEXT]).await?;
+    row.map(|row| row.try_get(0)).transpose()
+}
+
+pub async fn accounts(db: &impl GenericClient) -> Result<Vec<(String, Option<Hold>)>> {
+    let rows = db.query_typed("select name, hold_until, hold_reason, hold_needs_a_person from accounts", &[]).await?;
+    rows.iter().map(|row| Ok((row.try_get(0)?, hold_of(row, 1)?))).collect()
+}
+
+pub async fn hold_account(db: &impl GenericClient, name: &str, hold: Option<&Hold>) -> Result<()> {
+    match hold {
+        None => db.query_typed("delete from accounts where name = $1", given![name => TEXT]).await?,
+        Some(hold) => {
+            let statement = "insert into accounts (name, hold_until, hold_reason, hold_needs_a_person)
+                 values ($1, $2, $3, $4)
+                 on conflict (name) do update set hold_until = excluded.hold_until, hold_reason = excluded.hold_reason,
+                     hold_needs_a_person = excluded.hold_needs_a_person";
+            let given = given![name => TEXT, hold.until => INT8, hold.reason => TEXT, hold.needs_a_person => BOOL];
+            db.query_typed(statement, given).await?
+        }
+    };
+    Ok(())
+}
+
+pub async fn move_chat(db: &impl GenericClient, from: i64, to: i64) -> Result<()> {
+    let statement = "insert into moved_chats (chat, now_is) values ($1, $2)
+         on conflict (chat) do update set now_is = excluded.now_is";
+    db.query_typed(statement, given![from => INT8, to => INT8]).await?;
+    Ok(())
+}
+
+pub async fn moved_chats(db: &impl GenericClient) -> Result<Vec<(i64, i64)>> {
+    let rows = db.query_typed("select chat, now_is from moved_chats", &[]).await?;
+    rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
+}

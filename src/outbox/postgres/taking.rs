@@ -1,0 +1,181 @@
+//! The line of the accepts: whatever waits goes into one statement.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use super::core::{Core, Refusal};
+use super::line::{Front, Request};
+use super::statements::{self, Asides, Calls};
+use crate::delivery::EventId;
+use crate::outbox::{Accepted, Arrival, Aside, Fingerprint, LaneId, OutboxError};
+
+/// A batch is one commit; a larger one would keep its first callers waiting.
+const LARGEST: usize = 512;
+
+pub type Taking = Request<Arrival, Accepted>;
+
+/// A call that may go in, with the rows of what it plans.
+struct Call {
+    request: Taking,
+    channels: Vec<i64>,
+    lanes: Vec<LaneId>,
+}
+
+/// Runs until the line is closed and empty.
+pub async fn take(core: Arc<Core>, mut front: Front<Arrival, Accepted>) {
+    let mut postponed = Vec::new();
+    loop {
+        let mut batch = std::mem::take(&mut postponed);
+        if batch.is_empty() {
+            match front.next(LARGEST).await {
+                Some(waiting) => batch = waiting,
+                None => return,
+            }
+        }
+        // Of calls with one fingerprint each sees what became of the one before.
+        let mut fingerprints = HashSet::new();
+        postponed = batch.extract_if(.., |request| !fingerprints.insert(request.what.fingerprint)).collect();
+        let calls = admit(&core, batch).await;
+        store(&core, calls).await;
+    }
+}
+
+/// Answers those that cannot be stored, and gives the others.
+async fn admit(core: &Core, batch: Vec<Taking>) -> Vec<Call> {
+    let planned: i64 = batch.iter().map(|request| request.what.planned.len() as i64).sum();
+    let mut pending = core.pending.load(Ordering::Relaxed);
+    if pending + planned > core.max_pending {
+        // Others may have ended some since.
+        match core.count_pending().await {
+            Ok(now) => pending = now,
+            Err(refusal) => {
+                let error = core.unanswered(refusal);
+                batch.into_iter().for_each(|request| request.answer(Err(again(&error))));
+                return Vec::new();
+            }
+        }
+    }
+    let mut calls = Vec::with_capacity(batch.len());
+    for request in batch {
+        let planned = request.what.planned.len() as i64;
+        if planned > 0 && pending + planned > core.max_pending {
+            request.answer(Err(OutboxError::TooManyPending { pending, most: core.max_pending }));
+            continue;
+        }
+        let ways = {
+            let book = core.book();
+            let way = |channel: &str| book.ways.get(channel).copied().ok_or_else(|| channel.to_owned());
+            request.what.planned.iter().map(|planned| way(planned.channel.as_str())).collect::<Result<Vec<_>, _>>()
+        };
+        match ways {
+            Ok(ways) => {
+                pending += planned;
+                let (channels, lanes) = ways.iter().map(|way| (way.channel, way.lane)).unzip();
+                calls.push(Call { request, channels, lanes });
+            }
+            Err(channel) => request.answer(Err(OutboxError::UnknownChannel(channel))),
+        }
+    }
+    calls
+}
+
+async fn store(core: &Core, calls: Vec<Call>) {
+    if calls.is_empty() {
+        return;
+    }
+    match together(core, &calls).await {
+        Ok(accepted) => {
+            for (call, accepted) in calls.into_iter().zip(accepted) {
+                answer(core, call, Ok(accepted));
+            }
+        }
+        // One bad row must not fail its batch: each gets a transaction of its own.
+        Err(refusal) if refusal.is_about_a_row() && calls.len() > 1 => {
+            for call in calls {
+                let end = together(core, std::slice::from_ref(&call)).await;
+                let end = end
+                    .map_err(|refusal| core.failed(refusal))
+                    .and_then(|mut one| one.pop().ok_or(OutboxError::Closed));
+                answer(core, call, end);
+            }
+        }
+        Err(refusal) => {
+            let error = core.failed(refusal);
+            calls.into_iter().for_each(|call| call.request.answer(Err(again(&error))));
+        }
+    }
+}
+
+async fn together(core: &Core, calls: &[Call]) -> Result<Vec<Accepted>, Refusal> {
+    let began = Instant::now();
+    let db = core.db().await?;
+    let mut columns = Calls::default();
+    for call in calls {
+        columns.add(&call.request.what, &call.channels);
+    }
+    let mut ends: Vec<Option<Accepted>> = vec![None; calls.len()];
+    for (number, event) in statements::accept(&**db, &columns, core.shard).await? {
+        let at = (number - 1) as usize;
+        ends[at] = Some(Accepted::New { event: EventId(event), deliveries: calls[at].channels.len() });
+    }
+    core.committed(began);
+    let known =
+        || calls.iter().zip(&ends).filter(|(_, end)| end.is_none()).map(|(call, _)| call.request.what.fingerprint);
+    let fingerprints: Vec<Fingerprint> = known().collect();
+    if !fingerprints.is_empty() {
+        let events = statements::seen(&**db, &fingerprints).await?;
+        core.asked();
+        let mut events = fingerprints.iter().zip(events);
+        for end in ends.iter_mut().filter(|end| end.is_none()) {
+            *end = events.next().map(|(_, event)| Accepted::Duplicate { event: EventId(event) });
+        }
+    }
+    ends.into_iter().map(|end| end.ok_or(Refusal::Answer(OutboxError::Closed))).collect()
+}
+
+fn answer(core: &Core, call: Call, end: Result<Accepted, OutboxError>) {
+    if matches!(end, Ok(Accepted::New { .. })) {
+        core.pending.fetch_add(call.lanes.len() as i64, Ordering::Relaxed);
+        core.tell(call.lanes);
+    }
+    call.request.answer(end);
+}
+
+/// Runs until the line is closed and empty.
+pub async fn set_aside(core: Arc<Core>, mut front: Front<Aside, ()>) {
+    while let Some(batch) = front.next(LARGEST).await {
+        let end = keep(&core, &batch).await.map_err(|refusal| core.failed(refusal));
+        for request in batch {
+            request.answer(end.as_ref().map(|()| ()).map_err(again));
+        }
+    }
+}
+
+async fn keep(core: &Core, batch: &[Request<Aside, ()>]) -> Result<(), Refusal> {
+    let began = Instant::now();
+    let mut asides = Asides::default();
+    for request in batch {
+        match &request.what {
+            Aside::Ignored => asides.ignored += 1,
+            Aside::Unreadable { source, at, why, head } => {
+                asides.source.push(source.as_str());
+                asides.at.push(*at);
+                asides.why.push(why);
+                asides.head.push(head);
+            }
+        }
+    }
+    statements::set_aside(&**core.db().await?, &asides, core.shard).await?;
+    core.committed(began);
+    Ok(())
+}
+
+/// One failure is told to all that it met.
+pub fn again(error: &OutboxError) -> OutboxError {
+    match error {
+        OutboxError::Unavailable(error) => OutboxError::Unavailable(error.clone()),
+        _ => OutboxError::Closed,
+    }
+}
