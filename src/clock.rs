@@ -1,7 +1,7 @@
 //! Time from outside. `serve` runs on the machine's clock; a test holds a clock that moves only when told to.
 
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -45,6 +45,17 @@ impl Clock {
     /// Milliseconds since 1970, the form in which the outbox keeps time.
     pub fn now_ms(&self) -> i64 {
         self.now().as_millisecond()
+    }
+
+    /// Time since some moment before: it only moves forward, also where somebody sets the machine's clock.
+    pub fn elapsed(&self) -> Duration {
+        match &self.0 {
+            Kind::Machine => {
+                static START: OnceLock<std::time::Instant> = OnceLock::new();
+                START.get_or_init(std::time::Instant::now).elapsed()
+            }
+            Kind::Held(held) => Duration::from_millis(held.now.borrow().as_millisecond().max(0) as u64),
+        }
     }
 
     /// Moves a held clock on. On the machine's clock it does nothing.

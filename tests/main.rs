@@ -28,6 +28,7 @@ mod readme;
 mod reload;
 mod rendering;
 mod replay;
+mod replicas;
 mod routing;
 mod secrets;
 mod shutdown;

@@ -68,6 +68,10 @@ impl Book {
         changed
     }
 
+    pub fn replicas(&self) -> usize {
+        self.fleet.len()
+    }
+
     pub fn is_alone(&self) -> bool {
         self.fleet.iter().all(|lease| Some(*lease) == self.lease)
     }

@@ -5,13 +5,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use deadpool_postgres::{Object, Pool, PoolError};
-use tokio::sync::watch;
-use tokio_postgres::error::SqlState;
+use tokio::sync::{Notify, watch};
 
 use super::book::Book;
 use super::statements::{self, Failed};
+use super::wire::Wire;
 use crate::clock::Clock;
-use crate::outbox::{Gauges, OutboxError};
+use crate::outbox::{Gauges, LaneId, OutboxError};
 
 pub struct Core {
     pub pool: Pool,
@@ -22,10 +22,14 @@ pub struct Core {
     /// About so many are pending: what this replica changed since it last counted is in it.
     pub pending: AtomicI64,
     book: Mutex<Book>,
+    pub wire: Wire,
+    /// The keeper is to look at once: who is there has changed.
+    pub look: Notify,
     pub writable: watch::Sender<bool>,
     started: Instant,
-    /// Milliseconds after `started`: the last write, and until when the lease is certain.
+    /// Milliseconds after `started`.
     last_write: AtomicI64,
+    /// Of the clock's own time that has elapsed.
     certain_until: AtomicI64,
     commits: AtomicU64,
     statements: AtomicU64,
@@ -66,10 +70,6 @@ impl Refusal {
         let class = error.code().map(|code| code.code().get(..2).unwrap_or_default());
         matches!(class, Some("22" | "23" | "54"))
     }
-
-    pub fn is_a_lost_lease(&self) -> bool {
-        matches!(self, Self::Database(error) if error.code() == Some(&SqlState::FOREIGN_KEY_VIOLATION))
-    }
 }
 
 impl Core {
@@ -81,6 +81,8 @@ impl Core {
             shard,
             pending: AtomicI64::new(0),
             book: Mutex::default(),
+            wire: Wire::default(),
+            look: Notify::new(),
             writable: watch::Sender::new(true),
             started: Instant::now(),
             last_write: AtomicI64::new(0),
@@ -104,22 +106,17 @@ impl Core {
         self.book().lease.ok_or(OutboxError::Closed)
     }
 
-    /// Since the start, on a clock that only moves forward.
-    pub fn elapsed(&self) -> Duration {
-        self.started.elapsed()
-    }
-
     /// Nobody ends the lease before that moment.
     pub fn certain(&self, until: Duration) {
         self.certain_until.store(until.as_millis() as i64, Ordering::Relaxed);
     }
 
     pub fn is_certain(&self) -> bool {
-        (self.elapsed().as_millis() as i64) < self.certain_until.load(Ordering::Relaxed)
+        (self.clock.elapsed().as_millis() as i64) < self.certain_until.load(Ordering::Relaxed)
     }
 
     pub fn committed(&self, began: Instant) {
-        self.last_write.store(self.elapsed().as_millis() as i64, Ordering::Relaxed);
+        self.last_write.store(self.started.elapsed().as_millis() as i64, Ordering::Relaxed);
         self.commits.fetch_add(1, Ordering::Relaxed);
         self.statements.fetch_add(1, Ordering::Relaxed);
         let mut seconds = self.commit_seconds.lock().unwrap_or_else(PoisonError::into_inner);
@@ -134,7 +131,7 @@ impl Core {
 
     pub fn since_last_write(&self) -> Duration {
         let at = Duration::from_millis(self.last_write.load(Ordering::Relaxed).max(0) as u64);
-        self.elapsed().saturating_sub(at)
+        self.started.elapsed().saturating_sub(at)
     }
 
     /// A write that failed: what its caller is told.
@@ -171,14 +168,22 @@ impl Core {
         Ok(pending)
     }
 
-    /// Something became pending in these lanes.
-    pub fn tell(&self, lanes: Vec<crate::outbox::LaneId>) {
-        let mut book = self.book();
-        for lane in lanes {
-            if book.holds(lane) || book.comes_first(lane) {
-                book.expect(lane);
-            }
+    /// Something became pending in these lanes: to be sent here, or by others, who are told.
+    pub fn tell(&self, lanes: Vec<LaneId>) {
+        let others = self.expect(lanes);
+        if !others.is_empty() {
+            self.wire.pending(others);
         }
+    }
+
+    /// Gives those that are for others to send.
+    pub fn expect(&self, lanes: impl IntoIterator<Item = LaneId>) -> Vec<LaneId> {
+        let mut book = self.book();
+        let mut others = Vec::new();
+        for lane in lanes {
+            if book.holds(lane) || book.comes_first(lane) { book.expect(lane) } else { others.push(lane) }
+        }
+        others
     }
 
     pub fn asked(&self) {

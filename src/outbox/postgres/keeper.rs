@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -9,10 +10,13 @@ use tracing::{info, warn};
 
 use super::core::{Core, Refusal};
 use super::statements::{self, Beat};
+use super::wire;
 use crate::outbox::LaneId;
 
 /// How often the lease is renewed, and everything looked through: the net under all wake-ups.
 const EVERY: Duration = Duration::from_millis(2_500);
+/// How often a replica looks that hears nothing of the others.
+const POLL: Duration = Duration::from_millis(250);
 /// A lease that was not renewed for so long is ended by whoever watched it all the time.
 pub const DEAD_AFTER: Duration = Duration::from_secs(10);
 /// Its holder sends nothing in the last part of that time: a call may take as long to leave.
@@ -40,26 +44,41 @@ impl Watch {
 
 /// Begins the replica's lease.
 pub async fn begin(core: &Core) -> Result<(), Refusal> {
-    let sent = core.elapsed();
+    let sent = core.clock.elapsed();
     let db = core.db().await?;
     let lease = statements::begin_lease(&**db, &holder()).await?;
     let fleet = statements::leases(&**db).await?.iter().map(|beat| beat.lease).collect();
     core.count_pending().await?;
-    let mut book = core.book();
-    book.begin(lease);
-    book.see(fleet);
+    {
+        let mut book = core.book();
+        book.begin(lease);
+        book.see(fleet);
+    }
     core.certain(sent + DEAD_AFTER - MARGIN);
+    wire::say(core, "fleet").await;
     Ok(())
 }
 
 /// Runs until the outbox closes.
 pub async fn keep(core: Arc<Core>, closing: CancellationToken) {
     let mut watch = Watch::default();
+    let mut next = core.clock.elapsed() + EVERY;
     loop {
-        tokio::select! {
+        let hears = core.wire.hears.load(Ordering::Relaxed);
+        let left = next.saturating_sub(core.clock.elapsed());
+        let wait = if hears { left } else { left.min(POLL) };
+        let asked = tokio::select! {
             () = closing.cancelled() => return,
-            () = core.clock.sleep(EVERY) => {}
+            () = core.look.notified() => true,
+            () = core.clock.sleep(wait) => false,
+        };
+        if core.clock.elapsed() < next && !asked {
+            if let Err(refusal) = look(&core, false).await {
+                core.unanswered(refusal);
+            }
+            continue;
         }
+        next = core.clock.elapsed() + EVERY;
         if let Err(refusal) = beat(&core, &mut watch).await {
             // Who does not see the others all the time must not call them dead.
             watch = Watch::default();
@@ -68,8 +87,9 @@ pub async fn keep(core: Arc<Core>, closing: CancellationToken) {
     }
 }
 
-async fn beat(core: &Core, watch: &mut Watch) -> Result<(), Refusal> {
-    let (sent, began) = (core.elapsed(), std::time::Instant::now());
+/// Makes sure of the lease for a while, or begins another: then nothing is held any more.
+pub async fn renew(core: &Core) -> Result<(), Refusal> {
+    let (sent, began) = (core.clock.elapsed(), std::time::Instant::now());
     let lease = core.book().lease;
     let renewed = match lease {
         Some(lease) => statements::renew_lease(&**core.db().await?, lease).await?,
@@ -82,8 +102,13 @@ async fn beat(core: &Core, watch: &mut Watch) -> Result<(), Refusal> {
         begin(core).await?;
     }
     core.committed(began);
+    Ok(())
+}
+
+async fn beat(core: &Core, watch: &mut Watch) -> Result<(), Refusal> {
+    renew(core).await?;
     let beats = statements::leases(&**core.db().await?).await?;
-    for dead in watch.look(&beats, core.elapsed()) {
+    for dead in watch.look(&beats, core.clock.elapsed()) {
         if end_dead(core, dead).await? {
             info!(lease = dead.lease, "a replica is gone; its lanes are free");
         }
@@ -91,11 +116,24 @@ async fn beat(core: &Core, watch: &mut Watch) -> Result<(), Refusal> {
     let fleet = statements::leases(&**core.db().await?).await?.iter().map(|beat| beat.lease).collect();
     core.book().see(fleet);
     core.count_pending().await?;
-    for (account, hold) in statements::accounts(&**core.db().await?).await? {
-        core.book().lanes.hold_account(&account, hold);
-    }
+    read_holds(core).await?;
     leave(core).await?;
     look(core, true).await
+}
+
+/// Takes over what replicas wrote of the accounts.
+pub async fn read_holds(core: &Core) -> Result<(), Refusal> {
+    let held = statements::accounts(&**core.db().await?).await?;
+    let mut book = core.book();
+    for name in book.lanes.accounts_held().into_keys().filter(|name| !held.iter().any(|(held, _)| held == name)) {
+        book.lanes.hold_account(&name, None);
+    }
+    for (account, hold) in held {
+        if book.lanes.account_hold(&account) != hold {
+            book.lanes.hold_account(&account, hold);
+        }
+    }
+    Ok(())
 }
 
 /// Ends all leases but this replica's.
@@ -167,6 +205,7 @@ pub async fn end(core: &Core) -> Result<(), Refusal> {
     statements::end_lease(&whole, lease, Some(&sending), i64::MAX).await?;
     whole.commit().await?;
     core.book().lease = None;
+    wire::say(core, "fleet").await;
     Ok(())
 }
 

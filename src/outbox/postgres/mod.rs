@@ -14,6 +14,7 @@ mod migrate;
 mod settling;
 mod statements;
 mod taking;
+mod wire;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -92,7 +93,7 @@ impl Postgres {
         drop(first);
         while tasks.join_next().await.is_some() {}
 
-        let pool = connect::pool(config).map_err(opening)?;
+        let pool = connect::pool(config.clone()).map_err(opening)?;
         let core = Arc::new(Core::new(pool, clock, options.max_pending, random.i16(0..SHARDS)));
         let told = |refusal: Refusal| opening(chain(&core.unanswered(refusal)));
         keeper::begin(&core).await.map_err(told)?;
@@ -106,6 +107,8 @@ impl Postgres {
         lines.spawn(settling::settle(core.clone(), to_settle));
         let mut keeper = JoinSet::new();
         keeper.spawn(keeper::keep(core.clone(), closing.clone()));
+        keeper.spawn(wire::tell(core.clone(), closing.clone()));
+        keeper.spawn(wire::hear(core.clone(), config, closing.clone(), random.fork()));
         Ok(Self {
             core,
             accepts,
@@ -116,6 +119,11 @@ impl Postgres {
             lines: Mutex::new(lines),
             keeper: Mutex::new(keeper),
         })
+    }
+
+    /// How many replicas there are, this one among them, as it saw last.
+    pub fn replicas(&self) -> usize {
+        self.core.book().replicas()
     }
 
     /// Ends the leases of all other replicas, as when they were watched long enough. Only for who knows that none lives.
@@ -204,11 +212,11 @@ impl Postgres {
 #[async_trait]
 impl Outbox for Postgres {
     async fn place(&self, places: Vec<Place>) -> Result<(), OutboxError> {
-        let until = self.core.elapsed() + LEAVES_WITHIN;
+        let until = self.core.clock.elapsed() + LEAVES_WITHIN;
         let ways = loop {
             match self.lead(&places).await.map_err(|refusal| self.core.failed(refusal))? {
                 Ok(ways) => break ways,
-                Err(channel) if self.core.elapsed() > until => {
+                Err(channel) if self.core.clock.elapsed() > until => {
                     return Err(OutboxError::Opening(format!(
                         "channel `{channel}` leads elsewhere now, and another replica is still sending to where it led"
                     )));
@@ -246,7 +254,7 @@ impl Outbox for Postgres {
 
     async fn claim(&self, account: &str, most: usize) -> Result<Vec<Lease>, OutboxError> {
         if !self.core.is_certain() {
-            return Ok(Vec::new());
+            keeper::renew(&self.core).await.map_err(|refusal| self.core.failed(refusal))?;
         }
         let (mut turns, free) = {
             let mut book = self.core.book();
@@ -340,6 +348,7 @@ impl Outbox for Postgres {
         let end = statements::hold_account(&**self.db().await?, account, hold.as_ref()).await;
         end.map_err(|error| self.unanswered(error))?;
         self.core.book().lanes.hold_account(account, hold);
+        self.core.wire.holds_changed();
         Ok(())
     }
 

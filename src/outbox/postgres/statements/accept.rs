@@ -3,6 +3,7 @@
 use tokio_postgres::GenericClient;
 
 use super::{Result, given};
+use crate::delivery::Style;
 use crate::outbox::{Arrival, Fingerprint, Millis};
 
 /// Calls on their way in, by column. No two have the same fingerprint.
@@ -30,8 +31,8 @@ struct Planned<'a> {
 }
 
 impl<'a> Calls<'a> {
-    /// Gives the call its number. `channels`: rows of the channels of what it plans, in that order.
-    pub fn add(&mut self, arrival: &'a Arrival, channels: &[i64]) -> i64 {
+    /// Its number is how many there are then. `channels`: rows of the channels of what it plans, in that order.
+    pub fn add(&mut self, arrival: &'a Arrival, channels: &[i64]) {
         self.fingerprint.push(&arrival.fingerprint.0);
         self.received_at.push(arrival.received_at);
         self.until.push(arrival.remember_until);
@@ -46,13 +47,8 @@ impl<'a> Calls<'a> {
             self.planned.give_up_at.push(planned.give_up_at);
             self.planned.route.push(&planned.route);
             self.planned.template.push(&planned.template);
-            self.planned.threaded.push(planned.style == crate::delivery::Style::Thread);
+            self.planned.threaded.push(planned.style == Style::Thread);
         }
-        number
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.document.is_empty()
     }
 }
 

@@ -56,3 +56,9 @@ pub async fn end_lease(
     db.query_typed("delete from leases where id = $1", given![lease => INT8]).await?;
     Ok(())
 }
+
+/// Says something to all replicas that listen.
+pub async fn notify(db: &impl GenericClient, channel: &str, payload: &str) -> Result<()> {
+    db.query_typed("select pg_notify($1, $2)", given![channel => TEXT, payload => TEXT]).await?;
+    Ok(())
+}

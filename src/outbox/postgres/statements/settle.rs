@@ -43,11 +43,11 @@ pub struct Settled<'a> {
 }
 
 impl<'a> Settlements<'a> {
-    /// Gives its number, from 1.
+    /// Its number is how many there are then.
     ///
     /// # Errors
     /// When its parts are no JSON, which cannot be.
-    pub fn add(&mut self, settled: &Settled<'a>) -> serde_json::Result<i64> {
+    pub fn add(&mut self, settled: &Settled<'a>) -> serde_json::Result<()> {
         let Settled { lane, settlement, state, unclear, reason, tried, hold } = *settled;
         self.parts.push(settlement.parts.as_ref().map(serde_json::to_string).transpose()?);
         let thread = settlement.thread.as_ref();
@@ -70,11 +70,7 @@ impl<'a> Settlements<'a> {
         self.hold_until.push(held.map(|hold| hold.until));
         self.hold_reason.push(held.map(|hold| &*hold.reason));
         self.hold_needs_a_person.push(held.is_some_and(|hold| hold.needs_a_person));
-        Ok(self.delivery.len() as i64)
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.delivery.is_empty()
+        Ok(())
     }
 }
 

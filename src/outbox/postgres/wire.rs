@@ -1,0 +1,156 @@
+//! What replicas tell each other, by `LISTEN` and `NOTIFY`: hints alone. Who hears nothing finds the same by looking.
+
+use std::collections::BTreeSet;
+use std::future::poll_fn;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio_postgres::{AsyncMessage, Config, NoTls};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use super::core::{Core, Refusal};
+use super::{keeper, statements};
+use crate::outbox::LaneId;
+
+/// Of `NOTIFY`. Databases do not hear each other.
+const CHANNEL: &str = "campanile";
+/// A replica that does not hear itself in this time hears nobody.
+const ECHO_WITHIN: Duration = Duration::from_secs(1);
+const CONNECT_AGAIN_MS: std::ops::Range<u64> = 500..2_000;
+/// Longest payload is 8,000 bytes.
+const LANES_AT_ONCE: usize = 350;
+
+/// What is to be told, until somebody is told it.
+#[derive(Default)]
+pub struct Wire {
+    lanes: Mutex<BTreeSet<LaneId>>,
+    holds: AtomicBool,
+    telling: Notify,
+    /// Whether `LISTEN` has an effect here.
+    pub hears: AtomicBool,
+}
+
+impl Wire {
+    pub fn pending(&self, lanes: impl IntoIterator<Item = LaneId>) {
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner).extend(lanes);
+        self.telling.notify_one();
+    }
+
+    pub fn holds_changed(&self) {
+        self.holds.store(true, Ordering::Relaxed);
+        self.telling.notify_one();
+    }
+
+    fn take(&self) -> Vec<LaneId> {
+        std::mem::take(&mut *self.lanes.lock().unwrap_or_else(PoisonError::into_inner)).into_iter().collect()
+    }
+}
+
+/// Tells the others, as long as there are any: what comes up while one statement is on its way goes with the next.
+pub async fn tell(core: Arc<Core>, closing: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = core.wire.telling.notified() => {}
+            () = closing.cancelled() => return,
+        }
+        let lanes = core.wire.take();
+        let holds = core.wire.holds.swap(false, Ordering::Relaxed);
+        if core.book().is_alone() {
+            continue; // who has just come looks for himself
+        }
+        for lanes in lanes.chunks(LANES_AT_ONCE) {
+            let ids: String = lanes.iter().map(|lane| format!(" {}", lane.0)).collect();
+            say(&core, &format!("lanes{ids}")).await;
+        }
+        if holds {
+            say(&core, "holds").await;
+        }
+    }
+}
+
+/// Also at the end of a lease: whoever is left looks at once.
+pub async fn say(core: &Core, what: &str) {
+    let end = async { Ok::<_, Refusal>(statements::notify(&**core.db().await?, CHANNEL, what).await?) };
+    if let Err(refusal) = end.await {
+        debug!(error = %core.unanswered(refusal), "the other replicas could not be told; they will look");
+    }
+}
+
+/// Listens until the outbox closes, over connections of its own.
+pub async fn hear(core: Arc<Core>, config: Config, closing: CancellationToken, mut random: fastrand::Rng) {
+    loop {
+        let end = tokio::select! {
+            end = listen(&core, &config) => end,
+            () = closing.cancelled() => return,
+        };
+        core.wire.hears.store(false, Ordering::Relaxed);
+        debug!(error = %end, "the connection that listens is gone");
+        // Not all at once after the database was away.
+        let again = Duration::from_millis(random.u64(CONNECT_AGAIN_MS));
+        tokio::select! {
+            () = core.clock.sleep(again) => {}
+            () = closing.cancelled() => return,
+        }
+    }
+}
+
+/// Ends with the connection.
+async fn listen(core: &Core, config: &Config) -> String {
+    let (client, mut connection) = match config.connect(NoTls).await {
+        Ok(both) => both,
+        Err(error) => return super::connect::plain(error),
+    };
+    let echo = format!("echo {}", core.clock.elapsed().as_nanos());
+    let heard = Notify::new();
+    let asks = async {
+        let both = format!("listen {CHANNEL}; notify {CHANNEL}, '{echo}'");
+        if let Err(error) = client.batch_execute(&both).await {
+            return super::connect::plain(error);
+        }
+        let hears = tokio::select! {
+            () = heard.notified() => true,
+            () = core.clock.sleep(ECHO_WITHIN) => false,
+        };
+        core.wire.hears.store(hears, Ordering::Relaxed);
+        match hears {
+            true => info!("replicas wake each other"),
+            false => warn!(
+                "LISTEN has no effect, as behind a pooler by transactions: the replica looks for work four times a second"
+            ),
+        }
+        std::future::pending().await
+    };
+    let hears = async {
+        loop {
+            match poll_fn(|context| connection.poll_message(context)).await {
+                Some(Ok(AsyncMessage::Notification(said))) if said.payload() == echo => heard.notify_one(),
+                Some(Ok(AsyncMessage::Notification(said))) => take(core, said.payload()).await,
+                Some(Ok(_)) => {}
+                Some(Err(error)) => return super::connect::plain(error),
+                None => return "it was closed".to_owned(),
+            }
+        }
+    };
+    tokio::select! {
+        end = asks => end,
+        end = hears => end,
+    }
+}
+
+/// A replica hears itself too, and what a newer version may say.
+async fn take(core: &Core, said: &str) {
+    let (what, lanes) = said.split_once(' ').unwrap_or((said, ""));
+    match what {
+        "lanes" => drop(core.expect(lanes.split(' ').filter_map(|id| id.parse().ok()).map(LaneId))),
+        "holds" => {
+            if let Err(refusal) = keeper::read_holds(core).await {
+                debug!(error = %core.unanswered(refusal), "the holds could not be read");
+            }
+        }
+        "fleet" => core.look.notify_one(),
+        _ => {}
+    }
+}
