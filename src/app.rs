@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use secrecy::ExposeSecret;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -24,7 +25,7 @@ use crate::lane::{Composer, Runner, Works};
 use crate::layers::observe::Observer;
 use crate::lifecycle::Lifecycle;
 use crate::messenger::transport::Transport;
-use crate::outbox::{Outbox, OutboxError, Sqlite, SqliteOptions};
+use crate::outbox::{Outbox, OutboxError, Postgres, PostgresOptions, PostgresUrl, Sqlite, SqliteOptions};
 use crate::source::{GIVE_UP_AFTER_HOURS, Intake, Queues, Reader, Secrets};
 use crate::telemetry::{ByMessenger, ByOutcome, Metrics};
 use crate::template::{Locale, Templates};
@@ -80,7 +81,7 @@ impl App {
         let ground = Ground { transport: &transport, metrics: &metrics, clock: &clock, env, breaker_of: &nobody };
         let Parts { places, rules, plan, accounts, admin_token, keep } =
             Parts::build(loaded, templates, &ground, &mut random)?;
-        let outbox: Arc<dyn Outbox> = Arc::new(Sqlite::open(store_options(&config), clock.clone())?);
+        let outbox = open(&config, env, &clock, &mut random).await?;
         outbox.place(places.clone()).await?;
         let lifecycle = Lifecycle::default();
         let works = Arc::new(Works {
@@ -235,13 +236,29 @@ async fn retention(outbox: Arc<dyn Outbox>, keep: watch::Receiver<Duration>, clo
     }
 }
 
-/// The store of this configuration.
-pub fn store_options(config: &Config) -> SqliteOptions {
-    let Store::Sqlite(path) = &config.store;
-    SqliteOptions {
-        path: path.clone(),
-        reserve_mb: config.store_reserve_mb,
-        max_pending: i64::try_from(config.max_pending).unwrap_or(i64::MAX),
+/// Opens the store of this configuration, which one process has or replicas share.
+///
+/// # Errors
+/// Of the store; of PostgreSQL's address where that is a secret.
+pub async fn open(
+    config: &Config,
+    env: &dyn Fn(&str) -> Option<String>,
+    clock: &Clock,
+    random: &mut fastrand::Rng,
+) -> Result<Arc<dyn Outbox>, StartError> {
+    let max_pending = i64::try_from(config.max_pending).unwrap_or(i64::MAX);
+    match &config.store {
+        Store::Sqlite(path) => {
+            let options = SqliteOptions { path: path.clone(), reserve_mb: config.store_reserve_mb, max_pending };
+            Ok(Arc::new(Sqlite::open(options, clock.clone())?))
+        }
+        Store::Postgres(url) => {
+            let name = || "store".to_owned();
+            let url = url.resolve(&config.folder, env).map_err(|error| StartError::Secret { name: name(), error })?;
+            let url = PostgresUrl::read(url.expose_secret());
+            let url = url.map_err(|why| StartError::Setting { name: name(), why })?;
+            Ok(Arc::new(Postgres::open(PostgresOptions { url, max_pending }, clock.clone(), random).await?))
+        }
     }
 }
 

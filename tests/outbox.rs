@@ -62,7 +62,7 @@ impl Store for PostgresStore {
 
     /// Whoever had a lease did not renew it for long.
     async fn open(&self) -> Result<Arc<dyn Outbox>, OutboxError> {
-        let options = PostgresOptions { url: self.database.url.clone(), max_pending: self.max_pending };
+        let options = PostgresOptions { url: self.database.url(), max_pending: self.max_pending };
         let outbox = Postgres::open(options, self.clock.clone(), &mut fastrand::Rng::with_seed(7)).await?;
         outbox.end_others().await?;
         Ok(Arc::new(outbox))

@@ -30,7 +30,7 @@ struct Replica {
 impl Replica {
     async fn start(database: &Database, ahead: Duration) -> Self {
         let clock = Clock::held(jiff::Timestamp::from_millisecond(START).unwrap() + ahead);
-        let options = PostgresOptions { url: database.url.clone(), max_pending: i64::MAX };
+        let options = PostgresOptions { url: database.url(), max_pending: i64::MAX };
         let mut random = fastrand::Rng::with_seed(ahead.as_secs());
         let outbox = Arc::new(Postgres::open(options, clock.clone(), &mut random).await.unwrap());
         outbox.place((0..LANES).map(place).collect()).await.unwrap();

@@ -14,7 +14,11 @@ const KILOBYTE: u64 = 1 << 10;
 const MEGABYTE: u64 = 1 << 20;
 
 pub fn backup(config: &Path, copy: &Path, json: bool, out: &mut dyn Write) -> Result<End, Stop> {
-    let Store::Sqlite(path) = reach(config).map_err(Stop::Findings)?.store;
+    let Store::Sqlite(path) = reach(config).map_err(Stop::Findings)?.store else {
+        return Err(Refusal::new("the store is a PostgreSQL database, which copies itself")
+            .hint("pg_dump --format custom --file campanile.dump DATABASE_URL")
+            .into());
+    };
     let store = SqliteFile::open(&path).map_err(|error| Refusal::new(error.to_string()))?;
     let mut progress = Progress::new("MB copied");
     let copied = store.copy_to(copy, &mut |done, all| progress.at(done / MEGABYTE, Some(all / MEGABYTE)));

@@ -15,12 +15,12 @@ use super::admin::Admin;
 use super::progress::Progress;
 use super::rows;
 use super::{Configured, End, Refusal, Stop, env, json_line};
-use crate::app::store_options;
+use crate::app::open;
 use crate::clock::Clock;
 use crate::config::{Config, Store, reach};
 use crate::delivery::{DeliveryId, EventId};
 use crate::finding::suggest;
-use crate::outbox::{Filter, Outbox, OutboxError, Replay, Sqlite, SqliteFile, State};
+use crate::outbox::{Filter, OutboxError, Replay, SqliteFile, State};
 use crate::source::GIVE_UP_AFTER_HOURS;
 
 /// Dead letters that one call makes due again at most.
@@ -287,15 +287,20 @@ impl Desk {
         Ok(Self { config, admin })
     }
 
-    fn path(&self) -> &Path {
-        let Store::Sqlite(path) = &self.config.store;
-        path
+    /// # Errors
+    /// There is no file.
+    fn path(&self) -> Result<&Path, Refusal> {
+        match &self.config.store {
+            Store::Sqlite(path) => Ok(path),
+            Store::Postgres(_) => Err(Refusal::new("the store is a PostgreSQL database, and no replica answers")
+                .hint("start one, or name the address at which one answers in `server.admin`")),
+        }
     }
 
     async fn ask(&self, ask: &Ask) -> Result<Value, Stop> {
         match self.call(Method::GET, &ask.path(), None).await? {
             Some(answer) => Ok(answer),
-            None => ask.of(&SqliteFile::open(self.path()).map_err(refused)?),
+            None => ask.of(&SqliteFile::open(self.path()?).map_err(refused)?),
         }
     }
 
@@ -351,9 +356,9 @@ impl Desk {
 
     /// Takes the store's lock as `serve` does: two must not write.
     async fn replay_in_file(&self, which: &Replay) -> Result<u64, Stop> {
-        SqliteFile::open(self.path()).map_err(refused)?;
+        SqliteFile::open(self.path()?).map_err(refused)?;
         let clock = Clock::machine();
-        let outbox = Sqlite::open(store_options(&self.config), clock.clone()).map_err(|error| {
+        let outbox = open(&self.config, &env, &clock, &mut fastrand::Rng::new()).await.map_err(|error| {
             let refusal = Refusal::new(error.to_string());
             match &self.admin {
                 Some(admin) => refusal.hint(format!(

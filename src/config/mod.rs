@@ -11,6 +11,7 @@ mod route;
 mod secret;
 mod server;
 mod source;
+mod store;
 mod tracker;
 mod url;
 
@@ -30,10 +31,11 @@ use jiff::tz::TimeZone;
 
 pub use self::channel::{Channel, Conversation};
 pub use self::messenger::{Slack, SlackPace, Telegram, TelegramPace};
-use self::reader::{COMES_LATER, Fields, Findings, choice, elements, entries, whole, word};
+use self::reader::{Fields, Findings, choice, elements, entries, whole, word};
 pub use self::secret::{Secret, SecretError, is_path, is_variable};
 pub use self::server::{Network, Server};
 pub use self::source::{Source, SourceKind};
+pub use self::store::{Store, Url};
 pub use self::tracker::{Organization, TokenType, Tracker};
 use self::tree::Node;
 pub use self::url::BaseUrl;
@@ -78,13 +80,6 @@ pub struct Config {
     file: String,
     /// By route, for [`Config::unknown_templates`].
     named_templates: Vec<(String, Placed<String>)>,
-}
-
-/// Where the outbox is.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Store {
-    /// A file, absolute or from the working folder.
-    Sqlite(PathBuf),
 }
 
 /// A configuration without errors.
@@ -142,7 +137,7 @@ pub fn reach(path: &Path) -> Result<Config, Vec<Finding>> {
     let config = root(&text, &mut findings).and_then(|root| {
         let mut fields = Fields::of(&root, &*root.name, &mut findings)?;
         fields.need("server", &mut findings, server::read)?;
-        fields.need("store", &mut findings, |node, findings| store(node, &folder, findings))?;
+        fields.need("store", &mut findings, |node, findings| store::read(node, &folder, findings))?;
         config(&root, file.clone(), folder.clone(), &mut Findings::new(&file))
     });
     let failed = findings.has_error();
@@ -197,7 +192,7 @@ fn root(text: &str, findings: &mut Findings) -> Option<Rc<Node>> {
 fn config(root: &Node, file: String, folder: PathBuf, findings: &mut Findings) -> Option<Config> {
     let mut fields = Fields::of(root, &*root.name, findings)?;
     let server = fields.need("server", findings, server::read);
-    let store = fields.need("store", findings, |node, findings| store(node, &folder, findings));
+    let store = fields.need("store", findings, |node, findings| store::read(node, &folder, findings));
     let store_reserve_mb = fields.read("store_reserve_mb", findings, whole(0..=1_000_000_000));
     let max_pending = fields.read("max_pending", findings, whole(1..=1_000_000_000));
     let retention_days = fields.read("retention_days", findings, whole(1..=36_500));
@@ -221,7 +216,7 @@ fn config(root: &Node, file: String, folder: PathBuf, findings: &mut Findings) -
     Some(Config {
         templates: named_or_there(&folder, templates),
         server: server.unwrap_or_else(Server::unread),
-        store: Store::Sqlite(store.unwrap_or_default()),
+        store: store.unwrap_or_else(|| Store::Sqlite(PathBuf::new())),
         store_reserve_mb: store_reserve_mb.unwrap_or(64),
         max_pending: max_pending.unwrap_or(5_000_000),
         retention_days: retention_days.unwrap_or(30),
@@ -254,30 +249,6 @@ fn routes(node: &Node, findings: &mut Findings) -> Option<Vec<route::RouteRead>>
     Some(routes)
 }
 
-fn store(node: &Node, folder: &Path, findings: &mut Findings) -> Option<PathBuf> {
-    let url = word(node, findings)?;
-    match url.split_once("://") {
-        Some(("sqlite", path)) if !path.is_empty() => {
-            let file = folder.join(path);
-            if !file.is_dir() {
-                return Some(file);
-            }
-            let hint = format!("name a file in it: sqlite://{}/campanile.db", path.trim_end_matches('/'));
-            findings.hinted(node.place, "`store` names a folder", hint);
-        }
-        Some(("postgres" | "postgresql", _)) => {
-            // The URL holds a password.
-            findings.error(node.place, format!("a store on PostgreSQL {COMES_LATER}")).veiled = true;
-        }
-        _ => {
-            let finding = findings.error(node.place, "`store` must be sqlite:// and a file's path");
-            finding.hint = Some("as in sqlite://data/campanile.db; an absolute path gives three slashes".to_owned());
-            finding.veiled = true;
-        }
-    }
-    None
-}
-
 fn time_zone(node: &Node, findings: &mut Findings) -> Option<TimeZone> {
     let name = word(node, findings)?;
     let zone = TimeZone::get(name).ok();
@@ -301,6 +272,9 @@ impl Config {
     /// Every secret with the words that name it: "slack.token".
     pub fn secrets(&self) -> Vec<(String, &Placed<Secret>)> {
         let mut secrets = Vec::new();
+        if let Store::Postgres(Url::Secret(secret)) = &self.store {
+            secrets.push(("store".to_owned(), secret));
+        }
         secrets.extend(self.server.admin_token.iter().map(|secret| ("server.admin_token".to_owned(), secret)));
         secrets.extend(self.tracker.token.iter().map(|secret| ("tracker.token".to_owned(), secret)));
         let slack = self.slack.iter().flat_map(|slack| &slack.token);

@@ -25,7 +25,7 @@ use serde_json::value::RawValue;
 use crate::delivery::{DeliveryId, EventId, Messenger, Outcome, Receipt, Style};
 use crate::event::{ChannelName, SourceName};
 
-pub use postgres::{Postgres, PostgresOptions};
+pub use postgres::{Postgres, PostgresOptions, PostgresUrl};
 pub use sqlite::{Sqlite, SqliteFile, SqliteOptions};
 
 /// Milliseconds since 1970, as the outbox keeps time.

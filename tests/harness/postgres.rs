@@ -7,6 +7,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use campanile::outbox::PostgresUrl;
 use tokio_postgres::{Client, NoTls};
 
 /// Of the server: it refuses to run as root.
@@ -29,6 +30,10 @@ impl Database {
             server.split_once('?').map_or((server, String::new()), |(url, it)| (url, format!("?{it}")));
         let (front, _) = before.rsplit_once('/').unwrap();
         Self { url: format!("{front}/{name}{options}") }
+    }
+
+    pub fn url(&self) -> PostgresUrl {
+        PostgresUrl::read(&self.url).unwrap()
     }
 
     pub async fn client(&self) -> Client {

@@ -13,11 +13,27 @@ const CONNECTIONS: usize = 8;
 /// To connect, and for a connection out of the pool.
 const WITHIN: Duration = Duration::from_secs(5);
 
-/// Reads `postgres://…`.
-///
-/// # Errors
-/// What is wrong with it, without the URL: that may hold a password.
-pub fn config(url: &str) -> Result<Config, String> {
+/// `postgres://…`, read. Shows nothing of itself: it may hold a password.
+#[derive(Clone)]
+pub struct PostgresUrl(Config);
+
+impl PostgresUrl {
+    /// # Errors
+    /// What is wrong with it, without the URL.
+    pub fn read(url: &str) -> Result<Self, String> {
+        config(url).map(Self)
+    }
+
+    pub fn has_password(&self) -> bool {
+        self.0.get_password().is_some()
+    }
+
+    pub fn config(&self) -> &Config {
+        &self.0
+    }
+}
+
+fn config(url: &str) -> Result<Config, String> {
     let mut config = Config::from_str(url).map_err(|error| {
         let cause = std::error::Error::source(&error).map(ToString::to_string);
         cause.unwrap_or_else(|| error.to_string())

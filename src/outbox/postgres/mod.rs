@@ -26,6 +26,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+pub use self::connect::PostgresUrl;
 use self::core::{Core, Refusal};
 use self::line::Line;
 use self::statements::{Wanted, Way};
@@ -50,10 +51,9 @@ const CLAIM_AGAIN_MS: Millis = 250;
 const LEAVES_WITHIN: Duration = Duration::from_secs(20);
 const ASK_AGAIN: Duration = Duration::from_millis(100);
 
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct PostgresOptions {
-    /// `postgres://…`; may hold a password.
-    pub url: String,
+    pub url: PostgresUrl,
     pub max_pending: i64,
 }
 
@@ -81,8 +81,7 @@ impl Postgres {
     /// # Errors
     /// One plain sentence each for: cannot be reached, password, rights, not ours, of a newer version.
     pub async fn open(options: PostgresOptions, clock: Clock, random: &mut fastrand::Rng) -> Result<Self, OutboxError> {
-        let config = connect::config(&options.url)
-            .map_err(|why| OutboxError::Opening(format!("`store` cannot be read: {why}")))?;
+        let config = options.url.config().clone();
         let place = connect::place(&config);
         let opening = |why: String| OutboxError::Opening(format!("{place}: {why}"));
         let (mut first, connection) =
