@@ -150,7 +150,7 @@ fn what_is_refused_does_not_fit() {
         ("log: json", "log: yaml"),
         ("log: json", "lgo: json"),
         ("log: json", "tracker: {}\nlog: [json]"),
-        ("store: sqlite:///var", "store: postgres:///var"),
+        ("store: sqlite:///var", "store: mysql:///var"),
         ("0.0.0.0:80", "everywhere"),
         ("retention_days: 1", "retention_days: 0"),
         ("retention_days: 1", "retention_days: 36501"),

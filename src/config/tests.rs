@@ -176,7 +176,7 @@ fn what_comes_later_is_said_to() {
         assert!(findings[0].message.contains("comes with a later version"));
     }
     for (from, to, message) in [
-        ("sqlite://db", "postgres://user:pw@host/db", "comes with a later version"),
+        ("sqlite://db", "postgres://user:pw@host/db?nonsense=1", "`store` is no address of a PostgreSQL"),
         ("sqlite://db", "sqlite://", "`store` must be sqlite://"),
         ("sqlite://db", "data.db", "`store` must be sqlite://"),
         ("kind: tracker", "kind: traker", "no kind of source `traker`"),
