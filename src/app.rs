@@ -4,6 +4,7 @@ mod parts;
 mod reload;
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -246,20 +247,26 @@ pub async fn open(
     clock: &Clock,
     random: &mut fastrand::Rng,
 ) -> Result<Arc<dyn Outbox>, StartError> {
-    let max_pending = i64::try_from(config.max_pending).unwrap_or(i64::MAX);
     match &config.store {
-        Store::Sqlite(path) => {
-            let options = SqliteOptions { path: path.clone(), reserve_mb: config.store_reserve_mb, max_pending };
-            Ok(Arc::new(Sqlite::open(options, clock.clone())?))
-        }
+        Store::Sqlite(path) => Ok(Arc::new(Sqlite::open(sqlite_options(config, path), clock.clone())?)),
         Store::Postgres(url) => {
             let name = || "store".to_owned();
             let url = url.resolve(&config.folder, env).map_err(|error| StartError::Secret { name: name(), error })?;
             let url = PostgresUrl::read(url.expose_secret());
             let url = url.map_err(|why| StartError::Setting { name: name(), why })?;
-            Ok(Arc::new(Postgres::open(PostgresOptions { url, max_pending }, clock.clone(), random).await?))
+            let options = PostgresOptions { url, max_pending: max_pending(config) };
+            Ok(Arc::new(Postgres::open(options, clock.clone(), random).await?))
         }
     }
+}
+
+/// A file of this configuration.
+pub fn sqlite_options(config: &Config, path: &Path) -> SqliteOptions {
+    SqliteOptions { path: path.to_owned(), reserve_mb: config.store_reserve_mb, max_pending: max_pending(config) }
+}
+
+fn max_pending(config: &Config) -> i64 {
+    i64::try_from(config.max_pending).unwrap_or(i64::MAX)
 }
 
 /// What makes messages of events, as this configuration wants them.

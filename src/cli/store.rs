@@ -15,12 +15,12 @@ use super::admin::Admin;
 use super::progress::Progress;
 use super::rows;
 use super::{Configured, End, Refusal, Stop, env, json_line};
-use crate::app::open;
+use crate::app::sqlite_options;
 use crate::clock::Clock;
 use crate::config::{Config, Store, reach};
 use crate::delivery::{DeliveryId, EventId};
 use crate::finding::suggest;
-use crate::outbox::{Filter, OutboxError, Replay, SqliteFile, State};
+use crate::outbox::{Filter, Outbox, OutboxError, Replay, Sqlite, SqliteFile, State};
 use crate::source::GIVE_UP_AFTER_HOURS;
 
 /// Dead letters that one call makes due again at most.
@@ -356,9 +356,10 @@ impl Desk {
 
     /// Takes the store's lock as `serve` does: two must not write.
     async fn replay_in_file(&self, which: &Replay) -> Result<u64, Stop> {
-        SqliteFile::open(self.path()?).map_err(refused)?;
+        let path = self.path()?;
+        SqliteFile::open(path).map_err(refused)?;
         let clock = Clock::machine();
-        let outbox = open(&self.config, &env, &clock, &mut fastrand::Rng::new()).await.map_err(|error| {
+        let outbox = Sqlite::open(sqlite_options(&self.config, path), clock.clone()).map_err(|error| {
             let refusal = Refusal::new(error.to_string());
             match &self.admin {
                 Some(admin) => refusal.hint(format!(

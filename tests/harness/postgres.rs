@@ -35,10 +35,6 @@ impl Database {
     pub fn url(&self) -> PostgresUrl {
         PostgresUrl::read(&self.url).unwrap()
     }
-
-    pub async fn client(&self) -> Client {
-        connect(&self.url).await
-    }
 }
 
 async fn connect(url: &str) -> Client {

@@ -148,7 +148,7 @@ pub async fn set_aside(core: Arc<Core>, mut front: Front<Aside, ()>) {
     while let Some(batch) = front.next(LARGEST).await {
         let end = keep(&core, &batch).await.map_err(|refusal| core.failed(refusal));
         for request in batch {
-            request.answer(end.as_ref().map(|()| ()).map_err(again));
+            request.answer(end.as_ref().copied().map_err(again));
         }
     }
 }
