@@ -1,7 +1,8 @@
 //! Time from outside. `serve` runs on the machine's clock; a test holds a clock that moves only when told to.
 
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -15,9 +16,15 @@ pub struct Clock(Kind);
 
 #[derive(Clone)]
 enum Kind {
-    Machine,
+    Machine(Arc<Agreed>),
     Held(Arc<Held>),
 }
+
+/// What was agreed with another machine: its time when [`Clock::elapsed`] began, in milliseconds since 1970.
+struct Agreed(AtomicI64);
+
+/// Nothing was agreed: the machine's own time counts.
+const NOTHING: i64 = i64::MIN;
 
 struct Held {
     now: watch::Sender<Timestamp>,
@@ -26,7 +33,7 @@ struct Held {
 
 impl Clock {
     pub fn machine() -> Self {
-        Self(Kind::Machine)
+        Self(Kind::Machine(Arc::new(Agreed(AtomicI64::new(NOTHING)))))
     }
 
     /// A clock that stands at `start` until [`Clock::pass`].
@@ -36,9 +43,20 @@ impl Clock {
 
     pub fn now(&self) -> Timestamp {
         match &self.0 {
-            #[expect(clippy::disallowed_methods, reason = "the one place that asks the machine")]
-            Kind::Machine => Timestamp::now(),
+            Kind::Machine(agreed) => match agreed.0.load(Ordering::Relaxed) {
+                #[expect(clippy::disallowed_methods, reason = "the one place that asks the machine")]
+                NOTHING => Timestamp::now(),
+                began => Timestamp::from_millisecond(began).map_or(Timestamp::MAX, |began| later(began, self.elapsed())),
+            },
             Kind::Held(held) => *held.now.borrow(),
+        }
+    }
+
+    /// From now on all clones show the time of somebody else, whose clock showed `theirs_ms` when [`Clock::elapsed`] was
+    /// `at`; the machine's own clock counts no more, also where it is set. A held clock agrees with nobody.
+    pub fn agree(&self, theirs_ms: i64, at: Duration) {
+        if let Kind::Machine(agreed) = &self.0 {
+            agreed.0.store(theirs_ms.saturating_sub(at.as_millis() as i64), Ordering::Relaxed);
         }
     }
 
@@ -47,13 +65,11 @@ impl Clock {
         self.now().as_millisecond()
     }
 
-    /// Time since some moment before: it only moves forward, also where somebody sets the machine's clock.
+    /// Time since some moment before: it only moves forward, also where somebody sets the machine's clock, and goes on
+    /// while the machine sleeps.
     pub fn elapsed(&self) -> Duration {
         match &self.0 {
-            Kind::Machine => {
-                static START: OnceLock<std::time::Instant> = OnceLock::new();
-                START.get_or_init(std::time::Instant::now).elapsed()
-            }
+            Kind::Machine(_) => awake_or_asleep(),
             Kind::Held(held) => Duration::from_millis(held.now.borrow().as_millisecond().max(0) as u64),
         }
     }
@@ -75,7 +91,7 @@ impl Clock {
     pub fn timer(&self, time: Duration) -> Timer {
         match &self.0 {
             #[expect(clippy::disallowed_methods, reason = "the one place that waits on the machine's time")]
-            Kind::Machine => Timer::Machine { sleep: tokio::time::sleep_until(Instant::now() + time) },
+            Kind::Machine(_) => Timer::Machine { sleep: tokio::time::sleep_until(Instant::now() + time) },
             Kind::Held(held) => held.timer(later(*held.now.borrow(), time)),
         }
     }
@@ -83,7 +99,7 @@ impl Clock {
     /// Returns at the given time on this clock, at once if it is past. Cancel safe.
     pub async fn sleep_until(&self, at_ms: i64) {
         match &self.0 {
-            Kind::Machine => {
+            Kind::Machine(_) => {
                 let left = at_ms.saturating_sub(self.now_ms());
                 self.sleep(Duration::from_millis(left.max(0) as u64)).await;
             }
@@ -105,6 +121,18 @@ impl Held {
             }),
         }
     }
+}
+
+#[cfg(target_os = "linux")]
+fn awake_or_asleep() -> Duration {
+    let since_boot = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    Duration::new(since_boot.tv_sec.unsigned_abs(), since_boot.tv_nsec as u32)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn awake_or_asleep() -> Duration {
+    static START: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
+    START.get_or_init(std::time::Instant::now).elapsed()
 }
 
 #[expect(clippy::expect_used, reason = "only a calendar span can fail")]
@@ -129,5 +157,23 @@ impl Future for Timer {
             TimerProjection::Machine { sleep } => sleep.poll(cx),
             TimerProjection::Held { passed } => passed.as_mut().poll(cx),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_clones_show_the_time_that_was_agreed() {
+        let (clock, hour) = (Clock::machine(), 3_600_000);
+        let clone = clock.clone();
+        let (before, at) = (clock.now_ms(), clock.elapsed());
+        clock.agree(before + hour, at);
+        assert!((hour..hour + 60_000).contains(&(clone.now_ms() - before)));
+        clock.agree(before - hour, at);
+        assert!((-hour..60_000 - hour).contains(&(clone.now_ms() - before)));
+        let other = Clock::machine().now_ms();
+        assert!((0..60_000).contains(&(other - before)), "another clock agreed to nothing");
     }
 }

@@ -11,7 +11,7 @@ use tracing::{info, warn};
 use super::core::{Core, Refusal};
 use super::statements::{self, Beat};
 use super::wire;
-use crate::outbox::LaneId;
+use crate::outbox::{LaneId, Millis};
 
 /// How often the lease is renewed, and everything looked through: the net under all wake-ups.
 const EVERY: Duration = Duration::from_millis(2_500);
@@ -21,6 +21,9 @@ const POLL: Duration = Duration::from_millis(250);
 pub const DEAD_AFTER: Duration = Duration::from_secs(10);
 /// Its holder sends nothing in the last part of that time: a call may take as long to leave.
 const MARGIN: Duration = Duration::from_secs(2);
+
+/// An answer that took longer tells the database's time too roughly.
+const UNSURE_AFTER: Duration = Duration::from_millis(500);
 
 /// Leases as this replica sees them.
 #[derive(Default)]
@@ -44,9 +47,10 @@ impl Watch {
 
 /// Begins the replica's lease.
 pub async fn begin(core: &Core) -> Result<(), Refusal> {
-    let sent = core.clock.elapsed();
     let db = core.db().await?;
-    let lease = statements::begin_lease(&**db, &holder()).await?;
+    let sent = core.clock.elapsed();
+    let (lease, time) = statements::begin_lease(&**db, &holder()).await?;
+    agree(core, time, sent);
     let fleet = statements::leases(&**db).await?.iter().map(|beat| beat.lease).collect();
     core.count_pending().await?;
     {
@@ -89,13 +93,15 @@ pub async fn keep(core: Arc<Core>, closing: CancellationToken) {
 
 /// Makes sure of the lease for a while, or begins another: then nothing is held any more.
 pub async fn renew(core: &Core) -> Result<(), Refusal> {
-    let (sent, began) = (core.clock.elapsed(), std::time::Instant::now());
-    let lease = core.book().lease;
+    let (db, began) = (core.db().await?, std::time::Instant::now());
+    let (sent, lease) = (core.clock.elapsed(), core.book().lease);
     let renewed = match lease {
-        Some(lease) => statements::renew_lease(&**core.db().await?, lease).await?,
-        None => false,
+        Some(lease) => statements::renew_lease(&**db, lease).await?,
+        None => None,
     };
-    if renewed {
+    drop(db);
+    if let Some(time) = renewed {
+        agree(core, time, sent);
         core.certain(sent + DEAD_AFTER - MARGIN);
     } else {
         warn!("the replica was not heard of for too long, and others serve its lanes; it begins anew");
@@ -103,6 +109,14 @@ pub async fn renew(core: &Core) -> Result<(), Refusal> {
     }
     core.committed(began);
     Ok(())
+}
+
+/// All replicas go by the database's time, which it told in an answer to what was `sent` then.
+fn agree(core: &Core, time: Millis, sent: Duration) {
+    let took = core.clock.elapsed().saturating_sub(sent);
+    if took < UNSURE_AFTER {
+        core.clock.agree(time, sent + took / 2);
+    }
 }
 
 async fn beat(core: &Core, watch: &mut Watch) -> Result<(), Refusal> {

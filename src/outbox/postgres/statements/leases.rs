@@ -12,15 +12,20 @@ pub struct Beat {
     pub beat: i64,
 }
 
-/// A new lease, whose number no other ever had.
-pub async fn begin_lease(db: &impl GenericClient, holder: &str) -> Result<i64> {
-    db.query_typed_one("insert into leases (holder) values ($1) returning id", given![holder => TEXT]).await?.try_get(0)
+/// A new lease, whose number no other ever had, and the database's time.
+pub async fn begin_lease(db: &impl GenericClient, holder: &str) -> Result<(i64, Millis)> {
+    let begun = "insert into leases (holder) values ($1)
+         returning id, (extract(epoch from clock_timestamp()) * 1000)::bigint";
+    let row = db.query_typed_one(begun, given![holder => TEXT]).await?;
+    Ok((row.try_get(0)?, row.try_get(1)?))
 }
 
-/// Counts the lease's beat on. `false`: somebody ended it.
-pub async fn renew_lease(db: &impl GenericClient, lease: i64) -> Result<bool> {
-    let renewed = "update leases set beat = beat + 1 where id = $1 returning id";
-    Ok(db.query_typed_opt(renewed, given![lease => INT8]).await?.is_some())
+/// Counts the lease's beat on: gives the database's time. `None`: somebody ended the lease.
+pub async fn renew_lease(db: &impl GenericClient, lease: i64) -> Result<Option<Millis>> {
+    let renewed = "update leases set beat = beat + 1 where id = $1
+         returning (extract(epoch from clock_timestamp()) * 1000)::bigint";
+    let row = db.query_typed_opt(renewed, given![lease => INT8]).await?;
+    row.map(|row| row.try_get(0)).transpose()
 }
 
 pub async fn leases(db: &impl GenericClient) -> Result<Vec<Beat>> {
