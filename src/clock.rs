@@ -46,7 +46,9 @@ impl Clock {
             Kind::Machine(agreed) => match agreed.0.load(Ordering::Relaxed) {
                 #[expect(clippy::disallowed_methods, reason = "the one place that asks the machine")]
                 NOTHING => Timestamp::now(),
-                began => Timestamp::from_millisecond(began).map_or(Timestamp::MAX, |began| later(began, self.elapsed())),
+                began => {
+                    Timestamp::from_millisecond(began).map_or(Timestamp::MAX, |began| later(began, self.elapsed()))
+                }
             },
             Kind::Held(held) => *held.now.borrow(),
         }

@@ -62,6 +62,7 @@ impl World {
             channel: name(n),
             messenger: Messenger::Slack,
             account: "slack".into(),
+            conversation: format!("slack:{}", slack(n)),
             lane: format!("slack:{}", slack(n)),
         };
         outbox.place((0..channels).map(place).collect()).await.unwrap();

@@ -167,7 +167,13 @@ impl<S: Store> Bench<S> {
 fn place(channel: &str, lane: &str) -> Place {
     let messenger = if lane.starts_with("slack") { Messenger::Slack } else { Messenger::Telegram };
     let channel = channel.to_owned().try_into().unwrap();
-    Place { channel, messenger, account: messenger.as_str().into(), lane: lane.to_owned() }
+    Place {
+        channel,
+        messenger,
+        account: messenger.as_str().into(),
+        conversation: lane.to_owned(),
+        lane: lane.to_owned(),
+    }
 }
 
 fn arrival(n: u8, now: Millis, channels: &[&str]) -> Arrival {

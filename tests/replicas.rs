@@ -16,6 +16,8 @@ use crate::harness::postgres::Database;
 
 const START: i64 = 1_778_577_302_000;
 const LANES: usize = 24;
+/// Lanes of each conversation.
+const TOPICS: usize = 2;
 /// Real time for what comes by itself.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// As the keeper looks around.
@@ -77,7 +79,9 @@ fn place(n: usize) -> Place {
         channel: format!("c{n}").try_into().unwrap(),
         messenger: Messenger::Slack,
         account: "slack".into(),
-        lane: format!("slack:C{n}"),
+        // As the topics of a chat.
+        conversation: format!("slack:C{}", n / TOPICS),
+        lane: format!("slack:C{}:{n}", n / TOPICS),
     }
 }
 
@@ -140,12 +144,17 @@ async fn each_lane_is_one_replicas_wherever_the_calls_come_in() {
     let [ones, others] = turns;
     assert!(!ones.is_empty() && !others.is_empty(), "{} and {}", ones.len(), others.len());
     assert!(lanes(&ones).is_disjoint(&lanes(&others)));
-    for (replica, turns) in [(&one, &ones), (&other, &others)] {
+    let mut conversations = [BTreeSet::new(), BTreeSet::new()];
+    for ((replica, turns), conversations) in [(&one, &ones), (&other, &others)].into_iter().zip(&mut conversations) {
         for turn in turns {
             assert!(replica.outbox.holds(turn));
+            let channel = replica.outbox.heads(turn, 1).await.unwrap().remove(0).channel;
+            conversations.insert(channel.as_str()[1..].parse::<usize>().unwrap() / TOPICS);
             replica.settle(turn).await.unwrap();
         }
     }
+    let [ones, others] = conversations;
+    assert!(ones.is_disjoint(&others), "lanes with one pace are one replica's");
     let ledger = one.outbox.gauges().await.unwrap().ledger;
     assert_eq!((ledger.delivered, ledger.pending, ledger.balances()), (LANES as i64, 0, true));
 }

@@ -118,28 +118,34 @@ fn place(channel: &Channel) -> Place {
         messenger: channel.conversation.messenger(),
         account: account_of(channel),
         lane: match &channel.conversation {
-            Conversation::Slack { id } => format!("slack:{id}"),
-            Conversation::SlackWebhook { .. } => format!("slack-webhook:{}", channel.name),
-            Conversation::Telegram { chat, topic: None } => format!("telegram:{chat}"),
-            Conversation::Telegram { chat, topic: Some(topic) } => format!("telegram:{chat}:{topic}"),
+            Conversation::Telegram { topic: Some(topic), .. } => format!("{}:{topic}", conversation(channel)),
+            _ => conversation(channel),
         },
+        conversation: conversation(channel),
+    }
+}
+
+/// What shares a pace.
+fn conversation(channel: &Channel) -> String {
+    match &channel.conversation {
+        Conversation::Slack { id } => format!("slack:{id}"),
+        Conversation::SlackWebhook { .. } => format!("slack-webhook:{}", channel.name),
+        Conversation::Telegram { chat, .. } => format!("telegram:{chat}"),
     }
 }
 
 fn lane_channel(channel: &Channel, secrets: &Resolver<'_>) -> Result<lane::Channel, StartError> {
-    let (target, conversation, is_group) = match &channel.conversation {
-        Conversation::Slack { id } => (Target::Slack { channel: id.clone() }, id.clone(), false),
+    let (target, is_group) = match &channel.conversation {
+        Conversation::Slack { id } => (Target::Slack { channel: id.clone() }, false),
         Conversation::SlackWebhook { url } => {
             let name = format!("channels.{}.slack_webhook", channel.name);
             let url = slack::client::WebhookUrl::parse(&secrets.resolve(&name, url)?)
                 .map_err(|error| StartError::Setting { name, why: error.to_string() })?;
-            (Target::SlackWebhook { url }, channel.name.to_string(), false)
+            (Target::SlackWebhook { url }, false)
         }
-        Conversation::Telegram { chat, topic } => {
-            (Target::Telegram { chat: *chat, topic: *topic }, chat.to_string(), *chat < 0)
-        }
+        Conversation::Telegram { chat, topic } => (Target::Telegram { chat: *chat, topic: *topic }, *chat < 0),
     };
-    Ok(lane::Channel { target, conversation, is_group, on_unclear: channel.on_unclear })
+    Ok(lane::Channel { target, conversation: conversation(channel), is_group, on_unclear: channel.on_unclear })
 }
 
 /// A token, or an incoming webhook, with what is shared by those who use it.

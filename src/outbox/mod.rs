@@ -85,7 +85,9 @@ pub struct Place {
     pub messenger: Messenger,
     /// One token, or one incoming webhook: what is paused, held and broken together.
     pub account: Arc<str>,
-    /// The conversation: deliveries with one key are one line, in order.
+    /// What shares a pace: a Telegram chat with all its topics.
+    pub conversation: String,
+    /// Deliveries with one key are one line, in order: the conversation, or a topic of it.
     pub lane: String,
 }
 

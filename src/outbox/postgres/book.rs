@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::statements::Way;
+use super::statements::{ConversationId, Way};
 use crate::outbox::LaneId;
 use crate::outbox::lanes::Lanes;
 
@@ -11,9 +11,10 @@ pub struct Book {
     pub lanes: Lanes,
     /// Where the configured channels lead.
     pub ways: HashMap<String, Way>,
-    /// The replica's lease, and the lanes that name it.
+    conversations: HashMap<LaneId, ConversationId>,
+    /// The replica's lease, and the conversations that name it.
     pub lease: Option<i64>,
-    held: HashSet<LaneId>,
+    held: HashSet<ConversationId>,
     /// How often something was said to be pending in a lane.
     told: HashMap<LaneId, u64>,
     /// The leases of all replicas that live, this one's too.
@@ -38,21 +39,33 @@ impl Book {
         }
     }
 
+    /// Where the channels lead from now on. Lanes of before stay known.
+    pub fn place(&mut self, ways: HashMap<String, Way>) {
+        self.conversations.extend(ways.values().map(|way| (way.lane, way.conversation)));
+        self.ways = ways;
+    }
+
+    pub fn conversation(&self, lane: LaneId) -> Option<ConversationId> {
+        self.conversations.get(&lane).copied()
+    }
+
     pub fn holds(&self, lane: LaneId) -> bool {
-        self.held.contains(&lane)
+        self.conversation(lane).is_some_and(|conversation| self.held.contains(&conversation))
     }
 
-    pub fn held(&self) -> impl Iterator<Item = LaneId> {
-        self.held.iter().copied()
+    pub fn claimed(&mut self, conversation: ConversationId) {
+        self.held.insert(conversation);
     }
 
-    pub fn claimed(&mut self, lane: LaneId) {
-        self.held.insert(lane);
-    }
-
-    pub fn gave_up(&mut self, lane: LaneId) {
-        self.held.remove(&lane);
-        self.lanes.expect_nothing(lane);
+    /// Held conversations for which another replica comes first, and from none of whose lanes anything is being sent or
+    /// to be sent: this replica holds them no more.
+    pub fn leave(&mut self) -> Vec<ConversationId> {
+        let busy = self.conversations.iter().filter(|(lane, _)| !self.lanes.is_at_rest(**lane));
+        let busy: HashSet<ConversationId> = busy.map(|(_, conversation)| *conversation).collect();
+        let left = self.held.iter().filter(|held| !self.is_first(**held) && !busy.contains(held));
+        let left: Vec<ConversationId> = left.copied().collect();
+        self.held.retain(|held| !left.contains(held));
+        left
     }
 
     /// Another lease takes the place of the one before, whose lanes are held by nobody now.
@@ -76,10 +89,15 @@ impl Book {
         self.fleet.iter().all(|lease| Some(*lease) == self.lease)
     }
 
-    /// Whether this replica comes first for the lane. All replicas reckon alike (rendezvous hashing), so each lane has one
-    /// that claims it at once, and a replica that comes or goes moves no more lanes than its own.
+    /// Whether the lane is for this replica to claim at once.
     pub fn comes_first(&self, lane: LaneId) -> bool {
-        let weight = |lease: i64| mixed(lane.0 as u64 ^ mixed(lease as u64));
+        self.conversation(lane).is_some_and(|conversation| self.is_first(conversation))
+    }
+
+    /// All replicas reckon alike (rendezvous hashing), so each conversation has one that claims it at once, and a replica
+    /// that comes or goes moves no more of them than its own.
+    fn is_first(&self, conversation: ConversationId) -> bool {
+        let weight = |lease: i64| mixed(conversation.0 as u64 ^ mixed(lease as u64));
         self.fleet.iter().max_by_key(|lease| weight(**lease)).is_none_or(|first| Some(*first) == self.lease)
     }
 }
@@ -96,17 +114,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_lane_has_one_that_comes_first_and_a_newcomer_moves_only_its_own() {
+    fn each_conversation_has_one_that_comes_first_and_a_newcomer_moves_only_its_own() {
         let of = |lease, fleet: &[i64]| Book { lease: Some(lease), fleet: fleet.to_vec(), ..Book::default() };
-        let first = |lane, fleet: &[i64]| {
+        let first = |id, fleet: &[i64]| {
             let firsts: Vec<i64> =
-                fleet.iter().copied().filter(|lease| of(*lease, fleet).comes_first(LaneId(lane))).collect();
-            assert_eq!(firsts.len(), 1, "lane {lane} of {fleet:?}");
+                fleet.iter().copied().filter(|lease| of(*lease, fleet).is_first(ConversationId(id))).collect();
+            assert_eq!(firsts.len(), 1, "conversation {id} of {fleet:?}");
             firsts[0]
         };
         let mut shares = HashMap::<i64, i32>::new();
-        for lane in 0..300 {
-            let (before, after) = (first(lane, &[4, 7]), first(lane, &[4, 7, 9]));
+        for id in 0..300 {
+            let (before, after) = (first(id, &[4, 7]), first(id, &[4, 7, 9]));
             assert!(after == before || after == 9);
             *shares.entry(after).or_default() += 1;
         }

@@ -190,15 +190,9 @@ pub async fn look(core: &Core, whoever: bool) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Gives up lanes for which another replica comes first, once nothing is being sent from them.
+/// Gives up conversations for which another replica comes first, once nothing is being sent there.
 async fn leave(core: &Core) -> Result<(), Refusal> {
-    let leaving: Vec<LaneId> = {
-        let mut book = core.book();
-        let is_left = |lane: &LaneId| !book.comes_first(*lane) && book.lanes.is_at_rest(*lane);
-        let leaving: Vec<LaneId> = book.held().filter(is_left).collect();
-        leaving.iter().for_each(|lane| book.gave_up(*lane));
-        leaving
-    };
+    let leaving = core.book().leave();
     if !leaving.is_empty() {
         let lease = core.lease()?;
         statements::give_up(&**core.db().await?, lease, &leaving).await?;

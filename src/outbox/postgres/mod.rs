@@ -16,7 +16,7 @@ mod statements;
 mod taking;
 mod wire;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -29,10 +29,10 @@ use tokio_util::sync::CancellationToken;
 pub use self::connect::PostgresUrl;
 use self::core::{Core, Refusal};
 use self::line::Line;
-use self::statements::{Wanted, Way};
+use self::statements::{ConversationId, Wanted, Way};
 use super::{
-    Accepted, Arrival, Aside, DeliveryRow, Due, EventRow, Expired, Filter, Fingerprint, Gauges, Hold, LaneId, Lease,
-    Millis, Outbox, OutboxError, Place, Replay, Settlement, State, Until,
+    Accepted, Arrival, Aside, DeliveryRow, Due, EventRow, Expired, Filter, Fingerprint, Gauges, Hold, Lease, Millis,
+    Outbox, OutboxError, Place, Replay, Settlement, State, Until,
 };
 use crate::clock::Clock;
 use crate::delivery::{DeliveryId, EventId, Receipt};
@@ -157,9 +157,9 @@ impl Postgres {
         in_order.sort_by_key(|place| place.channel.as_str());
         for place in in_order {
             let name = place.channel.as_str();
-            let lane = statements::lane(&whole, place).await?;
+            let (lane, conversation) = statements::lane(&whole, place).await?;
             match statements::lead(&whole, name, lane, lease).await? {
-                Some(channel) => drop(ways.insert(name.to_owned(), Way { channel, lane })),
+                Some(channel) => drop(ways.insert(name.to_owned(), Way { channel, lane, conversation })),
                 None => return Ok(Err(name.to_owned())),
             }
         }
@@ -176,33 +176,35 @@ impl Postgres {
         }
     }
 
-    /// Takes lanes that nobody holds; gives those of the turns that are this replica's now.
+    /// Takes conversations that nobody holds; gives those of the turns that are this replica's now.
     async fn claim_free(&self, free: Vec<Lease>) -> Result<Vec<Lease>, Refusal> {
         let began = Instant::now();
+        let wanted: Vec<ConversationId> = {
+            let book = self.core.book();
+            let wanted: HashSet<_> = free.iter().filter_map(|turn| book.conversation(turn.lane)).collect();
+            wanted.into_iter().collect()
+        };
         let lease = self.core.lease()?;
         let db = self.core.db().await?;
-        let lanes: Vec<LaneId> = free.iter().map(|turn| turn.lane).collect();
-        let claimed = statements::claim(&**db, lease, &lanes).await?;
+        let claimed = statements::claim(&**db, lease, &wanted).await?;
         self.core.committed(began);
+        let holds = statements::lane_holds(&**db, &claimed).await?;
+        self.core.asked();
         let now = self.core.clock.now_ms();
         let mut book = self.core.book();
-        let mut turns = Vec::with_capacity(claimed.len());
-        let mut holds: HashMap<LaneId, Option<Hold>> =
-            claimed.into_iter().map(|claimed| (claimed.lane, claimed.hold.map(|hold| hold.at_start(now)))).collect();
+        claimed.into_iter().for_each(|conversation| book.claimed(conversation));
+        for (lane, hold) in holds {
+            book.lanes.hold_lane(lane, hold.map(|hold| hold.at_start(now)));
+        }
+        let mut turns = Vec::with_capacity(free.len());
         for turn in free {
-            match holds.remove(&turn.lane) {
-                Some(hold) => {
-                    let waits = hold.as_ref().is_some_and(|hold| hold.until > now);
-                    book.claimed(turn.lane);
-                    book.lanes.hold_lane(turn.lane, hold);
-                    if waits { book.lanes.release(&turn, Until::Now) } else { turns.push(turn) }
-                }
-                // Another was faster, and sends what is there.
-                None => {
-                    book.lanes.expect_nothing(turn.lane);
-                    book.lanes.release(&turn, Until::Now);
-                }
+            if !book.holds(turn.lane) {
+                book.lanes.expect_nothing(turn.lane); // another was faster, and sends what is there
+            } else if book.lanes.lane_hold(turn.lane).is_none_or(|hold| hold.until <= now) {
+                turns.push(turn);
+                continue;
             }
+            book.lanes.release(&turn, Until::Now);
         }
         Ok(turns)
     }
@@ -238,7 +240,7 @@ impl Outbox for Postgres {
                     book.lanes.add_lane(way.lane, &place.account, None);
                 }
             }
-            book.ways = ways;
+            book.place(ways);
         }
         keeper::look(&self.core, false).await.map_err(|refusal| self.unanswered(refusal))
     }

@@ -1,6 +1,6 @@
 -- Times are milliseconds since 1970. What replicas must agree on stands here; nothing else of them does.
 
--- A replica's lease on all lanes that name it. It renews it by counting `beat` on; whoever sees the same beat for too long
+-- A replica's lease on all conversations that name it. It renews it by counting `beat` on; whoever sees the same beat for too long
 -- ends the lease by deleting the row. A number is never given twice: it fences what a replica writes late.
 create table leases (
     id     bigint generated always as identity primary key,
@@ -52,17 +52,24 @@ create table accounts (
     hold_needs_a_person boolean not null
 );
 
+-- What a replica holds: all lanes of a conversation together, since they share its pace (the topics of a Telegram chat).
+create table conversations (
+    id    bigint generated always as identity primary key,
+    key   text   not null unique,
+    lease bigint references leases (id)                   -- null: nobody sends to it
+) with (fillfactor = 50);
+create index leased on conversations (lease) where lease is not null;
+
 create table lanes (
     id                  bigint generated always as identity primary key,
-    messenger           text    not null,
+    conversation        bigint  not null references conversations (id),
     key                 text    not null unique,
-    lease               bigint  references leases (id),   -- null: nobody sends from it
     hold_until          bigint,
     hold_reason         text,
     hold_needs_a_person boolean not null default false,
     check ((hold_until is null) = (hold_reason is null))
 ) with (fillfactor = 50);
-create index leased on lanes (lease) where lease is not null;
+create index lanes_of_conversation on lanes (conversation);
 
 create table channels (
     id   bigint generated always as identity primary key,

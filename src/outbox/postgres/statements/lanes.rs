@@ -7,31 +7,45 @@ use crate::delivery::{DeliveryId, EventId, Receipt};
 use crate::event::ChannelName;
 use crate::outbox::{Due, Hold, LaneId, OutboxError, Part};
 
-/// A lane that was claimed.
-pub struct Claimed {
-    pub lane: LaneId,
-    pub hold: Option<Hold>,
-}
+/// All lanes that share a pace are held together.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct ConversationId(pub i64);
 
-/// Takes those of the lanes that are free. What another replica is just taking is left to it.
-pub async fn claim(db: &impl GenericClient, lease: i64, lanes: &[LaneId]) -> Result<Vec<Claimed>> {
-    let lanes: Vec<i64> = lanes.iter().map(|lane| lane.0).collect();
+/// Takes those of the conversations that are free, and gives them. What another replica is just taking is left to it.
+pub async fn claim(
+    db: &impl GenericClient,
+    lease: i64,
+    conversations: &[ConversationId],
+) -> Result<Vec<ConversationId>> {
+    let ids: Vec<i64> = conversations.iter().map(|conversation| conversation.0).collect();
     let rows = db
         .query_typed(
-            "update lanes set lease = $1 where id in
-                 (select id from lanes where id = any ($2) and lease is null order by id for update skip locked)
-             returning id, hold_until, hold_reason, hold_needs_a_person",
-            given![lease => INT8, lanes => INT8_ARRAY],
+            "update conversations set lease = $1 where id in
+                 (select id from conversations where id = any ($2) and lease is null order by id for update skip locked)
+             returning id",
+            given![lease => INT8, ids => INT8_ARRAY],
         )
         .await?;
-    rows.iter().map(|row| Ok(Claimed { lane: LaneId(row.try_get(0)?), hold: hold_of(row, 1)? })).collect()
+    rows.iter().map(|row| Ok(ConversationId(row.try_get(0)?))).collect()
 }
 
-/// Gives lanes back.
-pub async fn give_up(db: &impl GenericClient, lease: i64, lanes: &[LaneId]) -> Result<()> {
-    let lanes: Vec<i64> = lanes.iter().map(|lane| lane.0).collect();
-    let statement = "update lanes set lease = null where lease = $1 and id = any ($2)";
-    db.query_typed(statement, given![lease => INT8, lanes => INT8_ARRAY]).await?;
+/// The holds of lanes, to be asked by who has claimed them: in the claim's own statement they might be older than the last
+/// holder's settle.
+pub async fn lane_holds(
+    db: &impl GenericClient,
+    conversations: &[ConversationId],
+) -> Result<Vec<(LaneId, Option<Hold>)>> {
+    let ids: Vec<i64> = conversations.iter().map(|conversation| conversation.0).collect();
+    let holds = "select id, hold_until, hold_reason, hold_needs_a_person from lanes where conversation = any ($1)";
+    let rows = db.query_typed(holds, given![ids => INT8_ARRAY]).await?;
+    rows.iter().map(|row| Ok((LaneId(row.try_get(0)?), hold_of(row, 1)?))).collect()
+}
+
+/// Gives conversations back.
+pub async fn give_up(db: &impl GenericClient, lease: i64, conversations: &[ConversationId]) -> Result<()> {
+    let ids: Vec<i64> = conversations.iter().map(|conversation| conversation.0).collect();
+    let statement = "update conversations set lease = null where lease = $1 and id = any ($2)";
+    db.query_typed(statement, given![lease => INT8, ids => INT8_ARRAY]).await?;
     Ok(())
 }
 
@@ -46,7 +60,8 @@ pub async fn busy(db: &impl GenericClient, lanes: &[LaneId]) -> Result<Vec<Busy>
     let lanes: Vec<i64> = lanes.iter().map(|lane| lane.0).collect();
     let rows = db
         .query_typed(
-            "select l.id, l.lease from lanes l where l.id = any ($1) and exists
+            "select l.id, v.lease from lanes l join conversations v on v.id = l.conversation
+             where l.id = any ($1) and exists
                  (select from channels c where c.lane = l.id and exists
                      (select from deliveries d where d.channel = c.id and d.state = 0))",
             given![lanes => INT8_ARRAY],
@@ -67,7 +82,7 @@ pub async fn heads(db: &impl GenericClient, lease: i64, wanted: &[Wanted]) -> Re
     let (lanes, most): (Vec<i64>, Vec<i64>) = wanted.iter().map(|wanted| (wanted.lane.0, wanted.most)).unzip();
     db.query_typed(
         "select w.number, h.* from unnest($2, $3) with ordinality as w (lane, most, number)
-         join lanes l on l.id = w.lane and l.lease = $1
+         join lanes l on l.id = w.lane join conversations v on v.id = l.conversation and v.lease = $1
          cross join lateral (
              select d.id, d.event, c.name, d.route, d.template, e.document, d.planned_at, d.give_up_at, d.attempts,
                     d.unclear, d.parts, d.reason, case when d.threaded then e.issue end
@@ -115,9 +130,10 @@ pub async fn thread(db: &impl GenericClient, lane: LaneId, issue: &str) -> Resul
 pub async fn mark_head(db: &impl GenericClient, lease: i64, lane: LaneId) -> Result<()> {
     db.query_typed(
         "update deliveries set unclear = true where state = 0 and id =
-             (select min(head.id) from lanes l join channels c on c.lane = l.id cross join lateral
+             (select min(head.id) from lanes l join conversations v on v.id = l.conversation
+              join channels c on c.lane = l.id cross join lateral
                  (select d.id from deliveries d where d.channel = c.id and d.state = 0 order by d.id limit 1) as head
-              where l.id = $2 and l.lease = $1)",
+              where l.id = $2 and v.lease = $1)",
         given![lease => INT8, lane.0 => INT8],
     )
     .await?;

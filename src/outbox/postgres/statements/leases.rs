@@ -53,11 +53,11 @@ pub async fn end_lease(
              select (select min(head.id) from channels c cross join lateral
                          (select d.id from deliveries d where d.channel = c.id and d.state = 0 order by d.id limit 1) as head
                      where c.lane = l.id)
-             from lanes l where l.lease = $1 and ($3::bigint[] is null or l.id = any ($3)))",
+             from lanes l join conversations v on v.id = l.conversation where v.lease = $1 and ($3::bigint[] is null or l.id = any ($3)))",
         given![lease => INT8, planned_before => INT8, sending => INT8_ARRAY],
     )
     .await?;
-    db.query_typed("update lanes set lease = null where lease = $1", given![lease => INT8]).await?;
+    db.query_typed("update conversations set lease = null where lease = $1", given![lease => INT8]).await?;
     db.query_typed("delete from leases where id = $1", given![lease => INT8]).await?;
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use tokio_postgres::{GenericClient, Transaction};
 
-use super::{Result, given, hold_of};
+use super::{ConversationId, Result, given, hold_of};
 use crate::outbox::{Hold, LaneId, Place};
 
 /// A channel's row, and the lane that it leads to.
@@ -10,24 +10,25 @@ use crate::outbox::{Hold, LaneId, Place};
 pub struct Way {
     pub channel: i64,
     pub lane: LaneId,
+    pub conversation: ConversationId,
 }
 
-/// The lane of a conversation, made when it is new.
-pub async fn lane(db: &Transaction<'_>, place: &Place) -> Result<LaneId> {
-    let row = db
-        .query_typed_one(
-            "insert into lanes (messenger, key) values ($1, $2)
-             on conflict (key) do update set messenger = excluded.messenger returning id",
-            given![place.messenger.as_str() => TEXT, place.lane => TEXT],
-        )
-        .await?;
-    Ok(LaneId(row.try_get(0)?))
+/// The lane of a place and its conversation, made when they are new.
+pub async fn lane(db: &Transaction<'_>, place: &Place) -> Result<(LaneId, ConversationId)> {
+    let made = "insert into conversations (key) values ($1)
+         on conflict (key) do update set key = excluded.key returning id";
+    let conversation: i64 = db.query_typed_one(made, given![place.conversation => TEXT]).await?.try_get(0)?;
+    let made = "insert into lanes (conversation, key) values ($1, $2)
+         on conflict (key) do update set key = excluded.key returning id, conversation";
+    let row = db.query_typed_one(made, given![conversation => INT8, place.lane => TEXT]).await?;
+    Ok((LaneId(row.try_get(0)?), ConversationId(row.try_get(1)?)))
 }
 
 /// Leads a channel to a lane. `None`: another replica may be sending from where it led before.
 pub async fn lead(db: &Transaction<'_>, name: &str, lane: LaneId, lease: Option<i64>) -> Result<Option<i64>> {
-    let led = "select l.lease from channels c join lanes l on l.id = c.lane where c.name = $1 and l.id <> $2
-         for no key update of l";
+    let led =
+        "select v.lease from channels c join lanes l on l.id = c.lane join conversations v on v.id = l.conversation
+         where c.name = $1 and l.id <> $2 for no key update of v";
     let holder = match db.query_typed_opt(led, given![name => TEXT, lane.0 => INT8]).await? {
         Some(row) => row.try_get(0)?,
         None => None,

@@ -93,7 +93,8 @@ pub async fn settle(
              ), settled as (
                  update deliveries d set state = g.state, settled_at = g.at, unclear = d.unclear or g.unclear,
                      reason = g.reason, parts = coalesce(g.parts, d.parts), attempts = d.attempts + g.tried
-                 from given g join lanes l on l.id = g.lane join mine on mine.id = l.lease
+                 from given g join lanes l on l.id = g.lane join conversations v on v.id = l.conversation
+                     join mine on mine.id = v.lease
                  where d.id = g.delivery and d.state = 0
                  returning g.number, d.attempts
              ), tried as (
@@ -147,7 +148,8 @@ pub async fn settle(
 pub async fn whose(db: &impl GenericClient, lease: i64, id: DeliveryId, lane: LaneId) -> Result<Option<(bool, State)>> {
     let row = db
         .query_typed_opt(
-            "select exists (select from lanes where id = $3 and lease = $2), state from deliveries where id = $1",
+            "select exists (select from lanes l join conversations v on v.id = l.conversation
+                 where l.id = $3 and v.lease = $2), state from deliveries where id = $1",
             given![id.0 => INT8, lease => INT8, lane.0 => INT8],
         )
         .await?;
