@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use tower::ServiceExt;
 use tracing::{info, warn};
 
-use super::{Channel, Plan, Runner, SETTLE_AGAIN};
+use super::{Channel, Early, Plan, Runner, SETTLE_AGAIN};
 use crate::delivery::{Advice, OnUnclear, Outcome, Receipt, Scope, SendError};
 use crate::event::Document;
 use crate::message::delayed;
@@ -64,7 +64,7 @@ impl Runner {
         if due.attempts > 0 && due.planned_at < self.started_at && now < spread_until {
             return Then::Release(Until::Paced(spread_until));
         }
-        if let Some(then) = self.another_place(channel) {
+        if let Some(then) = self.another_place(lease, channel).await {
             return then;
         }
         let (parts, kept) = match self.stored_parts(&due) {
@@ -80,7 +80,7 @@ impl Runner {
             if way.parts[number].1.receipt.is_none() {
                 // Later parts take their own place in the pace; the ones before are settled.
                 if !std::mem::take(&mut paced)
-                    && let Some(then) = self.another_place(way.channel)
+                    && let Some(then) = self.another_place(lease, way.channel).await
                 {
                     return then;
                 }
@@ -156,7 +156,7 @@ impl Runner {
                     if let Some(then) = self.settle_pending(lease, way, attempt, None).await {
                         return Some(then);
                     }
-                    if let Some(then) = self.another_place(way.channel) {
+                    if let Some(then) = self.another_place(lease, way.channel).await {
                         return Some(then);
                     }
                 }
@@ -165,7 +165,7 @@ impl Runner {
                     if let Some(then) = self.settle_pending(lease, way, attempt, None).await {
                         return Some(then);
                     }
-                    if let Some(then) = self.another_place(way.channel) {
+                    if let Some(then) = self.another_place(lease, way.channel).await {
                         return Some(then);
                     }
                 }
@@ -175,7 +175,7 @@ impl Runner {
                     if let Some(then) = self.settle_pending(lease, way, attempt, None).await {
                         return Some(then);
                     }
-                    if let Some(then) = self.another_place(way.channel) {
+                    if let Some(then) = self.another_place(lease, way.channel).await {
                         return Some(then);
                     }
                 }
@@ -193,7 +193,7 @@ impl Runner {
 
     /// Each call takes a place in the pace of its own, and none while another lane has got the account held, or while
     /// its end could not be settled.
-    fn another_place(&self, channel: &Channel) -> Option<Then> {
+    async fn another_place(&self, lease: &Lease, channel: &Channel) -> Option<Then> {
         let now = self.works.clock.now_ms();
         if !self.works.outbox.can_write() {
             return Some(Then::Release(Until::Now));
@@ -201,8 +201,21 @@ impl Runner {
         if self.works.outbox.account_hold(&self.account).is_some_and(|hold| hold.until > now) {
             return Some(Then::Release(Until::Now));
         }
-        let taken = self.pace.take(&channel.conversation, channel.is_group, now);
-        taken.err().map(|at| Then::Release(Until::Paced(at)))
+        let take = |now| self.pace.take(&channel.conversation, channel.is_group, lease.held, now);
+        let at = match take(now) {
+            Ok(()) => return None,
+            Err(Early::Until(at)) => at,
+            Err(Early::Slots { .. }) => {
+                let asked_again_at = self.another_slot().await;
+                let now = self.works.clock.now_ms();
+                match take(now) {
+                    Ok(()) => return None,
+                    Err(Early::Until(at)) => at,
+                    Err(Early::Slots { until }) => [until, asked_again_at].into_iter().flatten().min().unwrap_or(now),
+                }
+            }
+        };
+        Some(Then::Release(Until::Paced(at)))
     }
 
     async fn placed(&self, lease: &Lease, way: &mut Way<'_>, number: usize, receipt: Receipt) -> Option<Then> {

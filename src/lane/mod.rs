@@ -6,6 +6,7 @@
 mod compose;
 mod deliver;
 mod pace;
+mod slots;
 mod trouble;
 mod wait;
 
@@ -28,7 +29,8 @@ use crate::outbox::{LaneId, Lease, Millis, Outbox, Until};
 use crate::telemetry::{ByAccount, Metrics};
 
 pub use compose::{Composer, Failure};
-pub use pace::{Pace, Quota, Rates};
+pub use pace::{Early, Pace, Quota, Rates};
+use slots::Short;
 use trouble::Troubles;
 
 /// Lanes of one account that may be sending at the same time. Each holds one call at most.
@@ -82,6 +84,7 @@ pub struct Runner {
     pace: Pace,
     /// Each delivery that is on its way holds it, so that a reload can wait for all of them.
     turnstile: RwLock<()>,
+    short: Short,
     lanes_in_trouble: Troubles<LaneId>,
     account_in_trouble: Troubles<()>,
     next_probe_at: Mutex<Millis>,
@@ -107,6 +110,7 @@ impl Runner {
             breaker,
             pace,
             turnstile: RwLock::default(),
+            short: Short::default(),
             lanes_in_trouble: Troubles::new(random.fork()),
             account_in_trouble: Troubles::new(random.fork()),
             next_probe_at: Mutex::default(),
@@ -140,7 +144,8 @@ impl Runner {
         self.works.outbox.end_waits(&self.account);
     }
 
-    /// Claims and serves lanes until a stop is asked for, then finishes the messages that are on their way.
+    /// Claims and serves lanes until a stop is asked for, then finishes the messages that are on their way and leaves the
+    /// account's slots to others.
     pub async fn run(self: Arc<Self>) {
         let outbox = &self.works.outbox;
         let stop: CancellationToken = self.lifecycle.stopping.clone();
@@ -148,6 +153,9 @@ impl Runner {
         let mut writable = outbox.writable();
         let mut breaker = self.breaker.watch();
         while !stop.is_cancelled() {
+            if let Some(replicas) = outbox.slots_wanted(&self.account) {
+                self.give_slots(|slots| slots.div_ceil(replicas)).await;
+            }
             let can_write = *writable.borrow_and_update();
             let net = self.later(POLL);
             let (room, look_again) = self.room(turns.len(), can_write).await;
@@ -178,6 +186,7 @@ impl Runner {
         while let Some(ended) = turns.join_next().await {
             note(&self.account, ended); // leaving these would abort them in mid-send
         }
+        self.give_slots(|_| 0).await;
     }
 
     /// How many lanes may be claimed now, and when to look again if fewer than all.

@@ -4,11 +4,11 @@
 //! below the rate, counts from send to send, and after an idle time from the first answer: a call that waited for a
 //! connection arrives late, and the next one would come too soon after it.
 
-use std::collections::{HashMap, VecDeque};
-use std::sync::{Mutex, PoisonError, RwLock};
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
-use crate::outbox::Millis;
+use crate::outbox::{Held, Millis, ReplicaId, Slot};
 
 /// How far the pace stays below the rate.
 const MARGIN: f64 = 1.02;
@@ -49,10 +49,25 @@ pub struct Pace {
 #[derive(Default)]
 struct Book {
     conversations: HashMap<String, Conversation>,
-    account: Window,
+    slots: Slots,
     swept_at: Millis,
-    /// The first question of all.
-    since: Option<Millis>,
+}
+
+/// What this process has of its account's slots.
+#[derive(Default)]
+struct Slots {
+    by: ReplicaId,
+    /// By the time when they are free.
+    own: BTreeSet<(Millis, u32)>,
+}
+
+/// Why a message may not go now.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Early {
+    /// The next to this conversation may go then, if nothing else is sent until then.
+    Until(Millis),
+    /// None of the account's slots that are here is free until then; others may be elsewhere.
+    Slots { until: Option<Millis> },
 }
 
 struct Conversation {
@@ -68,10 +83,29 @@ struct Conversation {
 #[derive(Default)]
 struct Window(VecDeque<Millis>);
 
+impl Quota {
+    fn span(self) -> Millis {
+        (self.span_ms * MARGIN).ceil() as Millis
+    }
+}
+
+impl Slots {
+    /// What was had under another lease is others' now.
+    fn belong_to(&mut self, by: ReplicaId) {
+        if self.by < by {
+            *self = Self { by, own: BTreeSet::new() };
+        }
+    }
+
+    fn first(&self) -> Option<Millis> {
+        self.own.first().map(|(free_at, _)| *free_at)
+    }
+}
+
 impl Window {
     /// When the next send fits into the quota, less the margin.
     fn next(&mut self, quota: Quota, now: Millis) -> Millis {
-        let span = (quota.span_ms * MARGIN).ceil() as Millis;
+        let span = quota.span();
         while self.0.front().is_some_and(|first| first + span <= now) {
             self.0.pop_front();
         }
@@ -83,7 +117,7 @@ impl Window {
 }
 
 impl Pace {
-    /// What a process before this one sent is not known, so a conversation's first burst is one message for a while.
+    /// Has none of the account's slots at first.
     pub fn new(rates: Rates) -> Self {
         Self { rates: RwLock::new(rates), book: Mutex::default() }
     }
@@ -91,6 +125,12 @@ impl Pace {
     /// Other rates from the next question on; what was sent stays remembered.
     pub fn change(&self, rates: Rates) {
         *self.rates.write().unwrap_or_else(PoisonError::into_inner) = rates;
+        let slots = self.slots().unwrap_or_default();
+        self.book().slots.own.retain(|(_, number)| *number < slots);
+    }
+
+    fn book(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn rates(&self) -> Rates {
@@ -100,38 +140,42 @@ impl Pace {
     /// Takes the right to send one message now, or says when to ask again.
     ///
     /// # Errors
-    /// The time at which the next message to this conversation may go, if nothing else is sent until then.
-    pub fn take(&self, conversation: &str, is_group: bool, now: Millis) -> Result<(), Millis> {
+    /// It would be too early.
+    pub fn take(&self, conversation: &str, is_group: bool, held: Held, now: Millis) -> Result<(), Early> {
         let rates = self.rates();
         if rates == Rates::default() {
             return Ok(());
         }
-        let mut book = self.book.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut book = self.book();
         let book = &mut *book;
         book.sweep(now);
+        book.slots.belong_to(held.by);
         let interval = rates.per_conversation.map_or(0.0, |(per_second, _)| 1_000.0 / per_second * MARGIN);
-        let burst = rates.per_conversation.map_or(1, |(_, burst)| burst.max(1));
+        let burst = f64::from(rates.per_conversation.map_or(1, |(_, burst)| burst.max(1)) - 1);
         if !book.conversations.contains_key(conversation) {
-            let spent = if now - *book.since.get_or_insert(now) < FORGET_AFTER_MS { burst - 1 } else { 0 };
-            let new = Conversation {
-                // At first as if a burst had just gone: what a process before this one sent is not known.
-                full_at: now as f64 + interval * f64::from(spent),
-                group: Window::default(),
-                last_send: Millis::MIN / 2,
-                rested: true,
-            };
-            book.conversations.insert(conversation.to_owned(), new);
+            book.conversations.insert(conversation.to_owned(), Conversation::default());
         }
         let Some(known) = book.conversations.get_mut(conversation) else { return Ok(()) };
-        let mut at = now.max((known.full_at - interval * f64::from(burst - 1)).ceil() as Millis);
+        if known.last_send <= held.since {
+            // As if a burst had gone just before: what another process sent is not known.
+            known.full_at = known.full_at.max(held.since as f64 + interval * burst);
+        }
+        let mut at = now.max((known.full_at - interval * burst).ceil() as Millis);
         if let Some(quota) = rates.per_group.filter(|_| is_group) {
             at = at.max(known.group.next(quota, now));
         }
-        if let Some(quota) = rates.per_account {
-            at = at.max(book.account.next(quota, now));
-        }
         if at > now {
-            return Err(at);
+            return Err(Early::Until(at));
+        }
+        if let Some(quota) = rates.per_account {
+            match book.slots.own.first().copied() {
+                Some((free_at, number)) if free_at <= now => {
+                    book.slots.own.pop_first();
+                    book.slots.own.insert((now + quota.span(), number));
+                }
+                Some((free_at, _)) if book.slots.own.len() >= quota.most as usize => return Err(Early::Until(free_at)),
+                _ => return Err(Early::Slots { until: book.slots.first() }),
+            }
         }
         known.rested = known.last_send + 2 * (interval as Millis) < now;
         known.full_at = known.full_at.max(now as f64) + interval;
@@ -139,10 +183,43 @@ impl Pace {
         if is_group && rates.per_group.is_some() {
             known.group.0.push_back(now);
         }
-        if rates.per_account.is_some() {
-            book.account.0.push_back(now);
-        }
         Ok(())
+    }
+
+    /// How many slots the account has, over all replicas.
+    pub fn slots(&self) -> Option<u32> {
+        Some(self.rates().per_account?.most)
+    }
+
+    /// Takes in slots of the account that this process has now.
+    pub fn add(&self, by: ReplicaId, slots: Vec<Slot>) {
+        let slots_of = &mut self.book().slots;
+        slots_of.belong_to(by);
+        if slots_of.by == by {
+            let known: Vec<u32> = slots_of.own.iter().map(|(_, number)| *number).collect();
+            let new = slots.into_iter().filter(|slot| !known.contains(&slot.number));
+            slots_of.own.extend(new.map(|slot| (slot.free_at, slot.number)));
+        }
+    }
+
+    /// Gives up all slots, also those that this process may have and does not know of, as if each were used just now.
+    pub fn give_all(&self, now: Millis) -> Vec<Slot> {
+        self.book().slots.own.clear();
+        let Some(quota) = self.rates().per_account else { return Vec::new() };
+        (0..quota.most).map(|number| Slot { number, free_at: now + quota.span() }).collect()
+    }
+
+    /// Gives up the slots that are not needed now, and as many others that at most `keep` stay.
+    pub fn give(&self, keep: usize, now: Millis) -> Vec<Slot> {
+        let own = &mut self.book().slots.own;
+        let mut given = Vec::new();
+        while let Some((free_at, number)) = own.first().copied()
+            && (free_at <= now || own.len() > keep)
+        {
+            own.pop_first();
+            given.push(Slot { number, free_at });
+        }
+        given
     }
 
     /// Notes an answer. After a rest the distance to the next message counts from here.
@@ -150,7 +227,7 @@ impl Pace {
         if self.rates() == Rates::default() {
             return;
         }
-        let mut book = self.book.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut book = self.book();
         if let Some(known) = book.conversations.get_mut(conversation)
             && std::mem::take(&mut known.rested)
         {
@@ -160,6 +237,12 @@ impl Pace {
                 *last = now.max(*last);
             }
         }
+    }
+}
+
+impl Default for Conversation {
+    fn default() -> Self {
+        Self { full_at: 0.0, group: Window::default(), last_send: Millis::MIN / 2, rested: true }
     }
 }
 
@@ -183,16 +266,27 @@ mod tests {
         per_account: Some(Quota { most: 30, span_ms: 1_000.0 }),
     };
 
+    /// The only process, from 0 on.
+    const ALONE: Held = Held { since: 0, by: ReplicaId(0) };
+
+    /// With all the slots of its account.
+    fn paced(rates: Rates) -> Pace {
+        let pace = Pace::new(rates);
+        pace.add(ALONE.by, (0..pace.slots().unwrap_or_default()).map(|number| Slot { number, free_at: 0 }).collect());
+        pace
+    }
+
     /// Sends as fast as the pace allows and gives the times.
     fn drain(pace: &Pace, conversation: &str, is_group: bool, messages: usize, mut now: Millis) -> Vec<Millis> {
         let mut sends = Vec::new();
         while sends.len() < messages {
-            match pace.take(conversation, is_group, now) {
+            match pace.take(conversation, is_group, ALONE, now) {
                 Ok(()) => sends.push(now),
-                Err(at) => {
+                Err(Early::Until(at)) => {
                     assert!(at > now, "asked to wait for the past");
                     now = at;
                 }
+                Err(early) => panic!("{early:?}"),
             }
         }
         sends
@@ -200,20 +294,29 @@ mod tests {
 
     #[test]
     fn a_conversation_gets_one_message_a_second_less_the_margin() {
-        let sends = drain(&Pace::new(TELEGRAM), "c", false, 4, 1_000);
-        assert_eq!(sends, [1_000, 2_020, 3_040, 4_060]);
+        let sends = drain(&paced(TELEGRAM), "c", false, 4, 0);
+        assert_eq!(sends, [0, 1_020, 2_040, 3_060]);
+    }
+
+    #[test]
+    fn what_another_process_sent_just_before_is_reckoned_with() {
+        let pace = paced(TELEGRAM);
+        assert_eq!(drain(&pace, "c", false, 3, 60_000), [60_000; 3]);
+        let back = Held { since: 70_000, by: ALONE.by };
+        assert_eq!(pace.take("c", false, back, 70_000), Ok(()));
+        assert_eq!(pace.take("c", false, back, 70_000), Err(Early::Until(71_020)), "it may have had a burst");
     }
 
     #[test]
     fn after_a_rest_a_burst_may_go_at_once() {
-        let pace = Pace::new(TELEGRAM);
+        let pace = paced(TELEGRAM);
         drain(&pace, "c", false, 1, 0);
         assert_eq!(drain(&pace, "c", false, 4, 60_000), [60_000, 60_000, 60_000, 61_020]);
     }
 
     #[test]
     fn after_a_long_rest_too() {
-        let pace = Pace::new(TELEGRAM);
+        let pace = paced(TELEGRAM);
         drain(&pace, "c", false, 1, 0);
         let later = 10 * FORGET_AFTER_MS;
         assert_eq!(drain(&pace, "d", false, 1, later), [later]);
@@ -222,43 +325,77 @@ mod tests {
 
     #[test]
     fn a_group_gets_twenty_a_minute_and_a_private_chat_more() {
-        let group = drain(&Pace::new(TELEGRAM), "g", true, 21, 0);
+        let group = drain(&paced(TELEGRAM), "g", true, 21, 0);
         assert_eq!(group[20], 61_200);
-        let private = drain(&Pace::new(TELEGRAM), "p", false, 21, 0);
+        let private = drain(&paced(TELEGRAM), "p", false, 21, 0);
         assert_eq!(private[20], 20 * 1_020);
     }
 
     #[test]
     fn the_account_gets_thirty_a_second_over_all_conversations() {
-        let pace = Pace::new(TELEGRAM);
+        let pace = paced(TELEGRAM);
         for chat in 0..30 {
-            assert_eq!(pace.take(&chat.to_string(), false, 5), Ok(()));
+            assert_eq!(pace.take(&chat.to_string(), false, ALONE, 5), Ok(()));
         }
-        assert_eq!(pace.take("one more", false, 5), Err(1_025));
-        assert_eq!(pace.take("one more", false, 1_025), Ok(()));
+        assert_eq!(pace.take("one more", false, ALONE, 5), Err(Early::Until(1_025)));
+        assert_eq!(pace.take("one more", false, ALONE, 1_025), Ok(()));
+    }
+
+    #[test]
+    fn slots_go_from_one_replica_to_another_with_their_last_messages() {
+        let (one, other) = (paced(TELEGRAM), Pace::new(TELEGRAM));
+        assert_eq!(other.take("d", false, ALONE, 0), Err(Early::Slots { until: None }));
+        for chat in 0..20 {
+            assert_eq!(one.take(&chat.to_string(), false, ALONE, 0), Ok(()));
+        }
+        let given = one.give(15, 0);
+        assert_eq!(given.iter().filter(|slot| slot.free_at == 0).count(), 10, "those that are free");
+        assert_eq!(given.len(), 15, "and as many that half stay");
+        other.add(ALONE.by, given);
+        for chat in 0..10 {
+            assert_eq!(other.take(&chat.to_string(), false, ALONE, 0), Ok(()));
+        }
+        assert_eq!(other.take("d", false, ALONE, 0), Err(Early::Slots { until: Some(1_020) }));
+        assert_eq!(one.take("d", false, ALONE, 0), Err(Early::Slots { until: Some(1_020) }));
+        assert_eq!(one.take("d", false, ALONE, 1_020), Ok(()));
+    }
+
+    #[test]
+    fn slots_of_a_lease_that_was_lost_are_others() {
+        let pace = paced(TELEGRAM);
+        let anew = Held { since: 0, by: ReplicaId(1) };
+        assert_eq!(pace.take("c", false, anew, 0), Err(Early::Slots { until: None }));
+        pace.add(ALONE.by, vec![Slot { number: 7, free_at: 0 }]);
+        assert_eq!(pace.take("c", false, anew, 0), Err(Early::Slots { until: None }), "they came too late");
+        pace.add(anew.by, vec![Slot { number: 7, free_at: 0 }]);
+        assert_eq!(pace.take("c", false, anew, 0), Ok(()));
     }
 
     #[test]
     fn a_late_first_answer_moves_the_next_send() {
-        let pace = Pace::new(Rates { per_conversation: Some((1.0, 1)), ..Rates::default() });
-        assert_eq!(pace.take("c", false, 0), Ok(()));
+        let pace = paced(Rates { per_conversation: Some((1.0, 1)), ..Rates::default() });
+        assert_eq!(pace.take("c", false, ALONE, 0), Ok(()));
         pace.answered("c", 400);
-        assert_eq!(pace.take("c", false, 1_020), Err(1_420));
-        assert_eq!(pace.take("c", false, 1_420), Ok(()));
+        assert_eq!(pace.take("c", false, ALONE, 1_020), Err(Early::Until(1_420)));
+        assert_eq!(pace.take("c", false, ALONE, 1_420), Ok(()));
         pace.answered("c", 1_800);
-        assert_eq!(pace.take("c", false, 1_800), Err(2_440), "only the first after a rest counts from its answer");
+        assert_eq!(
+            pace.take("c", false, ALONE, 1_800),
+            Err(Early::Until(2_440)),
+            "only the first after a rest counts from its answer"
+        );
     }
 
     #[test]
     fn no_pace_asks_for_no_wait() {
-        assert_eq!(drain(&Pace::new(Rates::default()), "c", true, 500, 7), vec![7; 500]);
+        assert_eq!(drain(&paced(Rates::default()), "c", true, 500, 7), vec![7; 500]);
     }
 
     proptest! {
         /// Whatever the gaps between messages: never more than the burst and the rate allow, in any window.
         #[test]
         fn any_stream_stays_below_the_rate(gaps in proptest::collection::vec(0i64..3_000, 1..120)) {
-            let pace = Pace::new(TELEGRAM);
+            let pace = paced(TELEGRAM);
             let mut now = 0;
             let mut sends: Vec<Millis> = Vec::new();
             for gap in gaps {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tokio::sync::Notify;
 
-use super::{Hold, LaneId, LaneWait, Lease, Millis, Until};
+use super::{Held, Hold, LaneId, LaneWait, Lease, Millis, Until};
 
 #[derive(Default)]
 pub struct Lanes {
@@ -109,6 +109,10 @@ impl Lanes {
         }
     }
 
+    pub fn accounts(&self) -> Vec<Arc<str>> {
+        self.accounts.keys().cloned().collect()
+    }
+
     pub fn ids(&self) -> impl Iterator<Item = LaneId> {
         self.lanes.keys().copied()
     }
@@ -147,7 +151,7 @@ impl Lanes {
             self.next_lease += 1;
             lane.line = Line::Leased(self.next_lease);
             lane.delay = Until::Now;
-            leases.push(Lease { lane: id, number: self.next_lease });
+            leases.push(Lease { lane: id, number: self.next_lease, held: Held::default() });
         }
         leases
     }

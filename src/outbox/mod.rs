@@ -101,6 +101,29 @@ pub struct Lease {
     pub lane: LaneId,
     /// Fencing: another claim on the same lane has another number.
     pub(crate) number: u64,
+    pub held: Held,
+}
+
+/// How a lane's conversation came to this process.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Held {
+    /// What another process sent there before this time is not known here.
+    pub since: Millis,
+    /// The replica's lease: what it had under the one before is others' now.
+    pub by: ReplicaId,
+}
+
+/// A replica, from the moment on when others began to count on it. A process that was given up and comes back is another.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Ord, PartialOrd)]
+pub struct ReplicaId(pub(crate) i64);
+
+/// The right to send one message of an account in each span of its quota. All replicas share an account's slots, of which
+/// there are as many as the quota has messages.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Slot {
+    pub number: u32,
+    /// When the span after its last message ends.
+    pub free_at: Millis,
 }
 
 /// When a released lane may be claimed again. Kept in memory: after a restart every lane is due.
@@ -424,7 +447,8 @@ pub trait Outbox: Send + Sync {
     /// Gives back a lease whose holder broke off in the middle: what it was sending may have arrived, so the lane's head
     /// is marked unclear. The heads of all lanes are, when a process died without [`Outbox::close`].
     fn abandon(&self, lease: Lease, until: Until);
-    /// Returns when something new may be claimable for the account: an accept, a release, a replay.
+    /// Returns when something new may be claimable for the account (an accept, a release, a replay), or others want of its
+    /// slots.
     async fn work(&self, account: &str);
     /// When the next lane of the account becomes due by time alone.
     fn next_due(&self, account: &str) -> Option<Millis>;
@@ -432,6 +456,17 @@ pub trait Outbox: Send + Sync {
     fn end_back_off(&self, account: &str);
     /// As after a start: the account's own back-offs end, and what waits for a person may be probed at once.
     fn end_waits(&self, account: &str);
+
+    /// Gives back some of the account's slots, numbered below `most`, and takes up to `want` others.
+    async fn trade_slots(
+        &self,
+        account: &str,
+        most: u32,
+        back: Vec<Slot>,
+        want: usize,
+    ) -> Result<(ReplicaId, Vec<Slot>), OutboxError>;
+    /// Other replicas were short of the account's slots since the last question: among how many to divide them now.
+    fn slots_wanted(&self, account: &str) -> Option<usize>;
 
     async fn hold_account(&self, account: &str, hold: Option<Hold>) -> Result<(), OutboxError>;
     fn account_hold(&self, account: &str) -> Option<Hold>;

@@ -3,8 +3,8 @@
 use std::collections::{HashMap, HashSet};
 
 use super::statements::{ConversationId, Way};
-use crate::outbox::LaneId;
 use crate::outbox::lanes::Lanes;
+use crate::outbox::{Held, LaneId, Lease, Millis, ReplicaId};
 
 #[derive(Default)]
 pub struct Book {
@@ -14,7 +14,11 @@ pub struct Book {
     conversations: HashMap<LaneId, ConversationId>,
     /// The replica's lease, and the conversations that name it.
     pub lease: Option<i64>,
-    held: HashSet<ConversationId>,
+    held: HashMap<ConversationId, Millis>,
+    /// Accounts of whose slots others want some.
+    pub slots_wanted: HashSet<String>,
+    /// How many slots of the accounts there are, as far as is known.
+    pub slots_made: HashMap<String, u32>,
     /// How often something was said to be pending in a lane.
     told: HashMap<LaneId, u64>,
     /// The leases of all replicas that live, this one's too.
@@ -50,11 +54,27 @@ impl Book {
     }
 
     pub fn holds(&self, lane: LaneId) -> bool {
-        self.conversation(lane).is_some_and(|conversation| self.held.contains(&conversation))
+        self.since(lane).is_some()
     }
 
-    pub fn claimed(&mut self, conversation: ConversationId) {
-        self.held.insert(conversation);
+    /// When the lane's conversation was claimed.
+    fn since(&self, lane: LaneId) -> Option<Millis> {
+        self.held.get(&self.conversation(lane)?).copied()
+    }
+
+    pub fn claimed(&mut self, conversation: ConversationId, now: Millis) {
+        self.held.insert(conversation, now);
+    }
+
+    /// The turns of lanes that are held, and the others.
+    pub fn claim(&mut self, account: &str, most: usize, now: Millis) -> (Vec<Lease>, Vec<Lease>) {
+        let turns = self.lanes.claim(account, most, now).into_iter().map(|turn| self.with_hold(turn));
+        turns.partition(|turn| self.holds(turn.lane))
+    }
+
+    pub fn with_hold(&self, turn: Lease) -> Lease {
+        let since = self.since(turn.lane).unwrap_or_default();
+        Lease { held: Held { since, by: ReplicaId(self.lease.unwrap_or_default()) }, ..turn }
     }
 
     /// Held conversations for which another replica comes first, and from none of whose lanes anything is being sent or
@@ -62,9 +82,9 @@ impl Book {
     pub fn leave(&mut self) -> Vec<ConversationId> {
         let busy = self.conversations.iter().filter(|(lane, _)| !self.lanes.is_at_rest(**lane));
         let busy: HashSet<ConversationId> = busy.map(|(_, conversation)| *conversation).collect();
-        let left = self.held.iter().filter(|held| !self.is_first(**held) && !busy.contains(held));
+        let left = self.held.keys().filter(|held| !self.is_first(**held) && !busy.contains(held));
         let left: Vec<ConversationId> = left.copied().collect();
-        self.held.retain(|held| !left.contains(held));
+        self.held.retain(|held, _| !left.contains(held));
         left
     }
 

@@ -186,6 +186,13 @@ impl Core {
         others
     }
 
+    /// Others are short of the account's slots.
+    pub fn slots_wanted(&self, account: &str) {
+        let mut book = self.book();
+        book.slots_wanted.insert(account.to_owned());
+        book.lanes.work(account).notify_one();
+    }
+
     pub fn asked(&self) {
         self.statements.fetch_add(1, Ordering::Relaxed);
     }

@@ -131,6 +131,10 @@ async fn beat(core: &Core, watch: &mut Watch) -> Result<(), Refusal> {
     core.book().see(fleet);
     core.count_pending().await?;
     read_holds(core).await?;
+    if !core.wire.hears.load(Ordering::Relaxed) && !core.book().is_alone() {
+        let accounts = core.book().lanes.accounts();
+        accounts.iter().for_each(|account| core.slots_wanted(account));
+    }
     leave(core).await?;
     look(core, true).await
 }

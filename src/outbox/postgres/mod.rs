@@ -32,7 +32,7 @@ use self::line::Line;
 use self::statements::{ConversationId, Wanted, Way};
 use super::{
     Accepted, Arrival, Aside, DeliveryRow, Due, EventRow, Expired, Filter, Fingerprint, Gauges, Hold, Lease, Millis,
-    Outbox, OutboxError, Place, Replay, Settlement, State, Until,
+    Outbox, OutboxError, Place, Replay, ReplicaId, Settlement, Slot, State, Until,
 };
 use crate::clock::Clock;
 use crate::delivery::{DeliveryId, EventId, Receipt};
@@ -192,7 +192,7 @@ impl Postgres {
         self.core.asked();
         let now = self.core.clock.now_ms();
         let mut book = self.core.book();
-        claimed.into_iter().for_each(|conversation| book.claimed(conversation));
+        claimed.into_iter().for_each(|conversation| book.claimed(conversation, now));
         for (lane, hold) in holds {
             book.lanes.hold_lane(lane, hold.map(|hold| hold.at_start(now)));
         }
@@ -201,7 +201,7 @@ impl Postgres {
             if !book.holds(turn.lane) {
                 book.lanes.expect_nothing(turn.lane); // another was faster, and sends what is there
             } else if book.lanes.lane_hold(turn.lane).is_none_or(|hold| hold.until <= now) {
-                turns.push(turn);
+                turns.push(book.with_hold(turn));
                 continue;
             }
             book.lanes.release(&turn, Until::Now);
@@ -259,8 +259,7 @@ impl Outbox for Postgres {
         }
         let (mut turns, free) = {
             let mut book = self.core.book();
-            let turns = book.lanes.claim(account, most, self.core.clock.now_ms());
-            turns.into_iter().partition::<Vec<_>, _>(|turn| book.holds(turn.lane))
+            book.claim(account, most, self.core.clock.now_ms())
         };
         if !free.is_empty() {
             match self.claim_free(free.clone()).await {
@@ -343,6 +342,36 @@ impl Outbox for Postgres {
 
     fn end_waits(&self, account: &str) {
         self.core.book().lanes.end_waits(account, self.core.clock.now_ms());
+    }
+
+    async fn trade_slots(
+        &self,
+        account: &str,
+        most: u32,
+        back: Vec<Slot>,
+        want: usize,
+    ) -> Result<(ReplicaId, Vec<Slot>), OutboxError> {
+        let lease = self.core.lease()?;
+        let trade = async {
+            let db = self.core.db().await?;
+            let mut got = statements::trade_slots(&**db, lease, account, most, &back, want).await?;
+            if got.len() < want && self.core.book().slots_made.get(account).is_none_or(|made| *made < most) {
+                statements::make_slots(&**db, account, most).await?;
+                self.core.book().slots_made.insert(account.to_owned(), most);
+                got.extend(statements::trade_slots(&**db, lease, account, most, &[], want - got.len()).await?);
+            }
+            Ok::<_, Refusal>(got)
+        };
+        let got = trade.await.map_err(|refusal| self.unanswered(refusal))?;
+        if got.len() < want {
+            self.core.wire.slots_wanted(account);
+        }
+        Ok((ReplicaId(lease), got))
+    }
+
+    fn slots_wanted(&self, account: &str) -> Option<usize> {
+        let mut book = self.core.book();
+        book.slots_wanted.remove(account).then(|| book.replicas().max(1))
     }
 
     async fn hold_account(&self, account: &str, hold: Option<Hold>) -> Result<(), OutboxError> {

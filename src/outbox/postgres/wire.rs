@@ -28,6 +28,8 @@ const LANES_AT_ONCE: usize = 350;
 pub struct Wire {
     lanes: Mutex<BTreeSet<LaneId>>,
     holds: AtomicBool,
+    /// Accounts of whose slots this replica wants more.
+    slots: Mutex<BTreeSet<String>>,
     telling: Notify,
     /// Whether `LISTEN` has an effect here.
     pub hears: AtomicBool,
@@ -44,8 +46,9 @@ impl Wire {
         self.telling.notify_one();
     }
 
-    fn take(&self) -> Vec<LaneId> {
-        std::mem::take(&mut *self.lanes.lock().unwrap_or_else(PoisonError::into_inner)).into_iter().collect()
+    pub fn slots_wanted(&self, account: &str) {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner).insert(account.to_owned());
+        self.telling.notify_one();
     }
 }
 
@@ -56,7 +59,8 @@ pub async fn tell(core: Arc<Core>, closing: CancellationToken) {
             () = core.wire.telling.notified() => {}
             () = closing.cancelled() => return,
         }
-        let lanes = core.wire.take();
+        let lanes: Vec<LaneId> = taken(&core.wire.lanes).into_iter().collect();
+        let slots = taken(&core.wire.slots);
         let holds = core.wire.holds.swap(false, Ordering::Relaxed);
         if core.book().is_alone() {
             continue; // who has just come looks for himself
@@ -68,7 +72,15 @@ pub async fn tell(core: Arc<Core>, closing: CancellationToken) {
         if holds {
             say(&core, "holds").await;
         }
+        for account in slots {
+            let lease = core.book().lease.unwrap_or_default();
+            say(&core, &format!("slots {lease} {account}")).await;
+        }
     }
+}
+
+fn taken<T: Default>(from: &Mutex<T>) -> T {
+    std::mem::take(&mut *from.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
 /// Also at the end of a lease: whoever is left looks at once.
@@ -142,12 +154,19 @@ async fn listen(core: &Core, config: &Config) -> String {
 
 /// A replica hears itself too, and what a newer version may say.
 async fn take(core: &Core, said: &str) {
-    let (what, lanes) = said.split_once(' ').unwrap_or((said, ""));
+    let (what, rest) = said.split_once(' ').unwrap_or((said, ""));
     match what {
-        "lanes" => drop(core.expect(lanes.split(' ').filter_map(|id| id.parse().ok()).map(LaneId))),
+        "lanes" => drop(core.expect(rest.split(' ').filter_map(|id| id.parse().ok()).map(LaneId))),
         "holds" => {
             if let Err(refusal) = keeper::read_holds(core).await {
                 debug!(error = %core.unanswered(refusal), "the holds could not be read");
+            }
+        }
+        "slots" => {
+            if let Some((by, account)) = rest.split_once(' ')
+                && by.parse().ok() != core.book().lease
+            {
+                core.slots_wanted(account);
             }
         }
         "fleet" => core.look.notify_one(),

@@ -25,7 +25,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::{
     Accepted, Arrival, Aside, DeliveryRow, Due, EventRow, Expired, Filter, Gauges, Hold, Lease, Millis, Outbox,
-    OutboxError, Place, Replay, Settlement, State, Until,
+    OutboxError, Place, Replay, ReplicaId, Settlement, Slot, State, Until,
 };
 use crate::clock::Clock;
 use crate::delivery::{DeliveryId, EventId, Receipt};
@@ -60,6 +60,7 @@ pub struct Sqlite {
     lanes_reader: Reader,
     listings_reader: Reader,
     clock: Clock,
+    opened_at: Millis,
     _only_one: File,
 }
 
@@ -122,6 +123,7 @@ impl Sqlite {
             requests: tokio::sync::Semaphore::new(WAITING_REQUESTS),
             lanes_reader: reader("outbox-lanes")?,
             listings_reader: reader("outbox-listings")?,
+            opened_at: clock.now_ms(),
             clock,
             _only_one: only_one,
         })
@@ -168,7 +170,9 @@ impl Outbox for Sqlite {
     }
 
     async fn claim(&self, account: &str, most: usize) -> Result<Vec<Lease>, OutboxError> {
-        Ok(self.book().lanes.claim(account, most, self.clock.now_ms()))
+        let mut leases = self.book().lanes.claim(account, most, self.clock.now_ms());
+        leases.iter_mut().for_each(|lease| lease.held.since = self.opened_at);
+        Ok(leases)
     }
 
     fn holds(&self, lease: &Lease) -> bool {
@@ -225,6 +229,21 @@ impl Outbox for Sqlite {
 
     fn end_waits(&self, account: &str) {
         self.book().lanes.end_waits(account, self.clock.now_ms());
+    }
+
+    /// One process has them all.
+    async fn trade_slots(
+        &self,
+        _account: &str,
+        most: u32,
+        _back: Vec<Slot>,
+        _want: usize,
+    ) -> Result<(ReplicaId, Vec<Slot>), OutboxError> {
+        Ok((ReplicaId::default(), (0..most).map(|number| Slot { number, free_at: 0 }).collect()))
+    }
+
+    fn slots_wanted(&self, _account: &str) -> Option<usize> {
+        None
     }
 
     async fn hold_account(&self, account: &str, hold: Option<Hold>) -> Result<(), OutboxError> {

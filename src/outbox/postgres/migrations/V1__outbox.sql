@@ -52,6 +52,16 @@ create table accounts (
     hold_needs_a_person boolean not null
 );
 
+-- An account that may send so many messages in a span of time has so many slots, each for one message in each span. A
+-- replica sends by those that it has, and so all together stay within the account's quota.
+create table slots (
+    account text    not null,
+    number  integer not null,
+    free_at bigint  not null default 0,        -- when the span after its last message ends
+    lease   bigint  references leases (id) on delete set null,
+    primary key (account, number)
+) with (fillfactor = 50);
+
 -- What a replica holds: all lanes of a conversation together, since they share its pace (the topics of a Telegram chat).
 create table conversations (
     id    bigint generated always as identity primary key,

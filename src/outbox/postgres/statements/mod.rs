@@ -8,6 +8,7 @@ mod listings;
 mod places;
 mod retention;
 mod settle;
+mod slots;
 
 use serde::de::DeserializeOwned;
 use tokio_postgres::Row;
@@ -22,6 +23,7 @@ pub use listings::*;
 pub use places::*;
 pub use retention::*;
 pub use settle::*;
+pub use slots::*;
 
 /// What a statement is given: values with PostgreSQL's names of their types.
 macro_rules! given {

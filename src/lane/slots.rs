@@ -1,0 +1,69 @@
+//! The account's slots, which replicas share: asked for when a message lacks one, given back when others do. As long as a
+//! replica sends at its share of the account's rate, it asks nobody.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::sync::Mutex;
+use tracing::warn;
+
+use super::Runner;
+use crate::outbox::{Millis, Slot};
+
+/// After there were too few, how soon to ask again: others have been told.
+const ASK_AGAIN_MS: Millis = 50;
+
+/// Lanes that lack a slot: they ask together, one question at a time.
+#[derive(Default)]
+pub struct Short {
+    lanes: AtomicUsize,
+    trade: Mutex<Trade>,
+}
+
+#[derive(Default)]
+struct Trade {
+    ask_again_at: Millis,
+    /// An answer was lost: which slots are whose is not known.
+    unsure: bool,
+}
+
+impl Runner {
+    /// Asks for a slot; gives the time when to ask again if there was none. `None`: the account has no rate.
+    pub(super) async fn another_slot(&self) -> Option<Millis> {
+        let most = self.pace.slots()?;
+        self.short.lanes.fetch_add(1, Ordering::Relaxed);
+        let mut trade = self.short.trade.lock().await;
+        let (want, now) = (self.short.lanes.swap(0, Ordering::Relaxed), self.works.clock.now_ms());
+        if want > 0 && now >= trade.ask_again_at {
+            let back = if trade.unsure { self.pace.give_all(now) } else { Vec::new() };
+            let got = self.trade(&mut trade, most, back, want).await;
+            trade.ask_again_at = if got < want { now + ASK_AGAIN_MS } else { now };
+        }
+        Some(trade.ask_again_at)
+    }
+
+    /// Leaves to other replicas what is not needed now and what is more than to be kept of so many.
+    pub(super) async fn give_slots(&self, keep: impl Fn(usize) -> usize) {
+        let Some(most) = self.pace.slots() else { return };
+        let mut trade = self.short.trade.lock().await;
+        let back = self.pace.give(keep(most as usize), self.works.clock.now_ms());
+        if !back.is_empty() {
+            self.trade(&mut trade, most, back, 0).await;
+        }
+    }
+
+    async fn trade(&self, trade: &mut Trade, most: u32, back: Vec<Slot>, want: usize) -> usize {
+        match self.works.outbox.trade_slots(&self.account, most, back, want).await {
+            Ok((by, slots)) => {
+                let got = slots.len();
+                self.pace.add(by, slots);
+                trade.unsure = false;
+                got
+            }
+            Err(error) => {
+                warn!(account = %self.account, %error, "the account's rate cannot be shared; what lacks a slot waits");
+                trade.unsure = true;
+                0
+            }
+        }
+    }
+}
