@@ -80,7 +80,7 @@ impl App {
         let transport = Transport::new(clock.clone()).map_err(StartError::Transport)?;
         let nobody = |_: &str| None;
         let ground = Ground { transport: &transport, metrics: &metrics, clock: &clock, env, breaker_of: &nobody };
-        let Parts { places, rules, plan, accounts, admin_token, keep } =
+        let Parts { hash, places, rules, plan, accounts, admin_token, keep } =
             Parts::build(loaded, templates, &ground, &mut random)?;
         let outbox = open(&config, env, &clock, &mut random).await?;
         outbox.place(places.clone()).await?;
@@ -107,6 +107,7 @@ impl App {
         };
         let (reloader, runners, keep) = Reloader::new(Start {
             config: config.clone(),
+            hash,
             admin_token,
             places,
             transport,
@@ -119,7 +120,8 @@ impl App {
         reloader.staff(accounts).await;
         let mut tasks = JoinSet::new();
         tasks.spawn(lanes(runners, lifecycle.clone()));
-        let readiness = Readiness { outbox: outbox.clone(), lifecycle: lifecycle.clone() };
+        let configuration = reloader.configuration();
+        let readiness = Readiness { outbox: outbox.clone(), lifecycle: lifecycle.clone(), configuration };
         let proxies = config.server.trusted_proxies.clone();
         let trusts = move |address| proxies.iter().any(|proxy| proxy.contains(address));
         let hooks = Arc::new(Hooks::new(intake, readiness.clone(), clock.clone(), trusts));

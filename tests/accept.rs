@@ -268,7 +268,8 @@ async fn silent_and_slow_connections_are_cut_and_hinder_nobody() {
 async fn ready_says_whether_the_store_can_be_written() {
     let world: World = Setup::default().start().await;
     let ready = world.http.get(&world.public_url("/readyz")).send().await;
-    assert_eq!((ready.status, ready.json()), (200, json!({"ready": true})));
+    let configuration = world.api("/api/v1/config").await["hash"].clone();
+    assert_eq!((ready.status, ready.json()), (200, json!({"ready": true, "configuration": configuration})));
     assert_eq!(world.http.get(&world.public_url("/healthz")).send().await.status, 200);
 }
 

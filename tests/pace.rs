@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use campanile::simulator::{Arrival, Fault};
 
+use crate::harness::postgres::Database;
 use crate::harness::{SLACK, Setup, TELEGRAM, World, numbered_to, numbers};
 
 /// How much longer than the limits allow a burst may take.
@@ -125,6 +126,46 @@ async fn thirty_five_chats_at_once_get_thirty_messages_a_second() {
     world.met_no_429();
     assert_eq!(seconds.iter().filter(|at| **at < 1.0).count(), 30, "{seconds:?}");
     assert!(seconds[34] <= MOST, "{seconds:?}");
+}
+
+/// Which chats are whose comes by chance, so the replicas' shares of the burst differ; the bot's rate is used up all the
+/// same, and kept.
+async fn together(replicas: usize) {
+    const CHATS: usize = 48;
+    const MESSAGES: usize = 4 * CHATS;
+    let database = Database::new().await;
+    let world = Setup { store: database.url.clone(), ..private_chats(CHATS) }.start().await;
+    let mut others = Vec::new();
+    for _ in 1..replicas {
+        others.push(world.another_app().await);
+    }
+    world.until_figure("campanile_replicas", replicas as f64, FINE).await;
+    for n in 0..MESSAGES {
+        world.accepted(&numbered_to(n % CHATS, n)).await;
+    }
+    let seconds = world.until_calls(MESSAGES).await;
+    world.met_no_429();
+    let least = ((MESSAGES - 1) / 30) as f64;
+    assert!(seconds[MESSAGES - 1] <= least * MOST, "{seconds:?}");
+    for chat in 0..CHATS {
+        let order = numbers(&world.telegram.posted(&(1_000 + chat).to_string()));
+        assert_eq!(order, (0..4).map(|n| n * CHATS + chat).collect::<Vec<_>>());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_replica_keeps_the_bots_pace() {
+    together(1).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_replicas_keep_the_bots_pace_together() {
+    together(3).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn eight_replicas_keep_the_bots_pace_together() {
+    together(8).await;
 }
 
 /// While thirty chats take all that the bot may send, the next one is not always the last.

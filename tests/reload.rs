@@ -33,6 +33,7 @@ async fn routes_channels_and_templates_count_from_the_next_event() {
     world.settled_as("delivered", 1).await;
     std::fs::create_dir(world.folder.path().join("templates")).unwrap();
     std::fs::write(world.folder.path().join("templates/mine.md.hbs"), "mine: {{issue.summary}}").unwrap();
+    let before = world.configuration().await["hash"].clone();
     let changed = |text: String| text.replace("[ops-slack]", "[ops-slack, ops-telegram, new]\n    template: mine");
     let changed = |text| changed(text).replace("channels:\n", &format!("channels:\n  new: {{slack: {OTHER}}}\n"));
     world.reload_with(changed).await.unwrap();
@@ -40,6 +41,16 @@ async fn routes_channels_and_templates_count_from_the_next_event() {
     world.settled_as("delivered", 4).await;
     assert_eq!(world.slack_texts()[1], "mine: message 1");
     assert_eq!((world.telegram_texts().len(), world.slack.posted(OTHER).len()), (1, 1));
+    let with_both = world.configuration().await["hash"].clone();
+    assert_ne!(with_both, before);
+    std::fs::write(world.folder.path().join("templates/mine.md.hbs"), "mine now: {{issue.summary}}").unwrap();
+    world.reload_with(|text| text).await.unwrap();
+    let with_another_template = world.configuration().await["hash"].clone();
+    assert_ne!(with_another_template, with_both);
+    let (page, label) = (world.metrics().await, with_another_template.as_str().unwrap());
+    assert!(page.contains(&format!("campanile_configuration_info{{hash=\"{label}\"}} 1\n")), "{page}");
+    world.reload_with(|text| text).await.unwrap();
+    assert_eq!(world.configuration().await["hash"], with_another_template, "the same files");
 }
 
 #[tokio::test]

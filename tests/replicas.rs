@@ -116,7 +116,7 @@ async fn two(database: &Database) -> (Replica, Replica) {
         tokio::join!(Replica::start(database, Duration::ZERO), Replica::start(database, Duration::from_secs(180)));
     for replica in [&one, &other] {
         let seen = async {
-            while replica.outbox.replicas() < 2 {
+            while replica.outbox.fleet().is_none_or(|fleet| fleet.replicas < 2) {
                 replica.clock.pass(Duration::from_millis(250));
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
@@ -213,6 +213,42 @@ impl Replica {
             Settlement { delivery: head.id, at: 0, to, parts: None, attempt: None, thread: None, hold: None };
         self.outbox.settle(turn, settlement).await
     }
+}
+
+/// In a rolling change of the configuration the replicas of before go on, and nobody waits for them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_channel_that_another_replica_sends_to_is_led_anew_when_that_leaves_it() {
+    let database = Database::new().await;
+    let (one, other) = two(&database).await;
+    other.accept(1, 0..LANES).await;
+    let held = other.claimed(1).await.remove(0);
+    let channel = other.outbox.heads(&held, 1).await.unwrap().remove(0).channel;
+    let mut places: Vec<Place> = (0..LANES).map(place).collect();
+    let moved = places.iter_mut().find(|place| place.channel == channel).unwrap();
+    (moved.lane, moved.conversation) = ("slack:NEW".into(), "slack:NEW".into());
+    one.outbox.place(places).await.unwrap();
+    assert_eq!(other.outbox.heads(&held, 1).await.unwrap()[0].channel, channel, "it is still sent from there");
+    other.settle(&held).await.unwrap();
+    other.accept(2, 0..LANES).await;
+    other.outbox.release(held, Until::Now);
+    other.outbox.close().await;
+    let found = async {
+        loop {
+            for turn in one.outbox.claim("slack", LANES).await.unwrap() {
+                let heads = one.outbox.heads(&turn, 1).await.unwrap();
+                if heads.first().is_some_and(|head| head.channel == channel) {
+                    return heads;
+                }
+            }
+            one.clock.pass(STEP);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let heads = tokio::time::timeout(PATIENCE, found).await.expect("it is sent from its new lane");
+    assert_eq!(heads[0].document, arrival(2, 0, 0..1).document);
+    let db = database.client().await;
+    let key = "select l.key from channels c join lanes l on l.id = c.lane where c.name = $1";
+    assert_eq!(db.query_one(key, &[&channel.as_str()]).await.unwrap().get::<_, String>(0), "slack:NEW");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

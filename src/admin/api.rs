@@ -37,6 +37,8 @@ pub struct Api {
 /// Which configuration runs.
 #[derive(Clone, Debug, Serialize)]
 pub struct Configuration {
+    /// The same where the files say the same: config.yaml and the templates.
+    pub hash: String,
     pub loaded_at: Timestamp,
     /// The files as they are now were refused; what ran before goes on.
     pub refused: Option<RefusedConfiguration>,

@@ -12,7 +12,7 @@ use prometheus_client::metrics::gauge::{Atomic, Gauge};
 use prometheus_client::registry::Registry;
 
 use super::Api;
-use crate::outbox::Gauges;
+use crate::outbox::{Fleet, Gauges};
 use crate::telemetry::{END, open_ended};
 
 type Labels = Vec<(&'static str, String)>;
@@ -22,8 +22,8 @@ pub async fn metrics_page(State(api): State<Arc<Api>>) -> Response {
         Ok(gauges) => gauges,
         Err(error) => return (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")).into_response(),
     };
-    let page =
-        api.metrics.expose().and_then(|own| Ok(own + &open_ended(&of_outbox(&gauges, api.clock.now_ms()))? + END));
+    let registry = of_outbox(&gauges, api.outbox.fleet(), &api.configuration.borrow().hash, api.clock.now_ms());
+    let page = api.metrics.expose().and_then(|own| Ok(own + &open_ended(&registry)? + END));
     match page {
         Ok(page) => ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], page)
             .into_response(),
@@ -31,8 +31,17 @@ pub async fn metrics_page(State(api): State<Arc<Api>>) -> Response {
     }
 }
 
-fn of_outbox(gauges: &Gauges, now_ms: i64) -> Registry {
+fn of_outbox(gauges: &Gauges, fleet: Option<Fleet>, configuration: &str, now_ms: i64) -> Registry {
     let mut figures = Figures(Registry::with_prefix("campanile"));
+    figures.by::<i64, AtomicI64>(
+        "configuration_info",
+        "1, with the hash of the configuration that runs: another at another replica means other files",
+        [(vec![("hash", configuration.to_owned())], 1)].into_iter(),
+    );
+    if let Some(Fleet { replicas, wakes }) = fleet {
+        figures.one("replicas", "Replicas that share the outbox, this one among them", replicas as i64);
+        figures.one("replicas_wake", "1 while replicas wake each other, 0 while each looks for work", wakes.into());
+    }
     let ledger = gauges.ledger;
     figures.one("received", "Calls taken, all of them", ledger.received);
     figures.parts(

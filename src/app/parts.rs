@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::SecretString;
+use sha2::{Digest, Sha256};
 
 use super::{StartError, composer, reader};
 use crate::clock::Clock;
@@ -32,6 +33,8 @@ pub struct Ground<'a> {
 }
 
 pub struct Parts {
+    /// Of config.yaml and the templates, for people.
+    pub hash: String,
     pub places: Vec<Place>,
     pub rules: Rules,
     pub plan: Plan,
@@ -50,7 +53,8 @@ impl Parts {
         ground: &Ground<'_>,
         random: &mut fastrand::Rng,
     ) -> Result<Self, StartError> {
-        let Loaded { config, router, warnings: _ } = loaded;
+        let Loaded { config, digest, router, warnings: _ } = loaded;
+        let hash = Sha256::new().chain_update(digest).chain_update(templates.digest).finalize();
         let secrets = &Resolver { config: &config, env: ground.env };
         let mut channels = HashMap::new();
         for channel in &config.channels {
@@ -63,6 +67,7 @@ impl Parts {
             give_up_after.filter_map(|channel| Some((channel.name.clone(), channel.give_up_after_hours?))).collect();
         let admin_token = config.server.admin_token.as_ref();
         Ok(Self {
+            hash: hash.iter().take(6).map(|byte| format!("{byte:02x}")).collect(),
             places: config.channels.iter().map(place).collect(),
             rules: Rules { sources: sources(&config, secrets)?, router, give_up_after },
             plan: Plan { composer: composer(&config, templates), channels, senders },

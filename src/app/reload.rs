@@ -48,6 +48,7 @@ struct Running {
 /// What a bridge begins with.
 pub struct Start {
     pub config: Config,
+    pub hash: String,
     pub admin_token: Option<SecretString>,
     pub places: Vec<Place>,
     pub transport: Transport,
@@ -61,11 +62,11 @@ pub struct Start {
 impl Reloader {
     /// With it come the runners that are to run, and how long settled rows are kept.
     pub fn new(start: Start) -> (Arc<Self>, mpsc::UnboundedReceiver<Arc<Runner>>, watch::Receiver<Duration>) {
-        let Start { config, admin_token, places, transport, works, intake, keep, random, lifecycle } = start;
+        let Start { config, hash, admin_token, places, transport, works, intake, keep, random, lifecycle } = start;
         let (new_runners, runners) = mpsc::unbounded_channel();
         let (keep, kept) = watch::channel(keep);
         let loaded_at = works.clock.now();
-        let configuration = Configuration { loaded_at, refused: None, waits_for_restart: Vec::new() };
+        let configuration = Configuration { hash, loaded_at, refused: None, waits_for_restart: Vec::new() };
         let reloader = Self {
             transport,
             works,
@@ -133,7 +134,7 @@ impl Reloader {
         drop(still);
         drop(running);
         self.staff(parts.accounts).await;
-        self.swapped(&config, parts.admin_token.as_ref());
+        self.swapped(&config, parts.hash, parts.admin_token.as_ref());
         Ok(())
     }
 
@@ -154,21 +155,21 @@ impl Reloader {
         }
     }
 
-    fn swapped(&self, config: &Config, admin_token: Option<&SecretString>) {
+    fn swapped(&self, config: &Config, hash: String, admin_token: Option<&SecretString>) {
         let (started_with, token) = &self.started_with;
         let secret = |token: Option<&SecretString>| token.map(|token| token.expose_secret().to_owned());
         let mut waits_for_restart = config.waits_for_restart(started_with);
         if secret(admin_token) != secret(token.as_ref()) {
             waits_for_restart.push("server.admin_token");
         }
-        info!("the configuration was reloaded");
+        info!(hash, "the configuration was reloaded");
         if !waits_for_restart.is_empty() {
             warn!(keys = waits_for_restart.join(", "), "some changes count after a restart");
         }
         self.works.metrics.config_reloads.get_or_create(&ByEnd { end: "swapped" }).inc();
         self.works.metrics.config_refused.set(0);
         let loaded_at = self.works.clock.now();
-        self.configuration.send_replace(Configuration { loaded_at, refused: None, waits_for_restart });
+        self.configuration.send_replace(Configuration { hash, loaded_at, refused: None, waits_for_restart });
     }
 
     /// Shows why the files as they are now change nothing.

@@ -28,6 +28,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use jiff::tz::TimeZone;
+use sha2::{Digest, Sha256};
 
 pub use self::channel::{Channel, Conversation};
 pub use self::messenger::{Slack, SlackPace, Telegram, TelegramPace};
@@ -86,6 +87,8 @@ pub struct Config {
 #[derive(Debug)]
 pub struct Loaded {
     pub config: Config,
+    /// Of the file's text.
+    pub digest: [u8; 32],
     /// Of `config.routes`.
     pub router: Router,
     pub warnings: Vec<Finding>,
@@ -103,7 +106,10 @@ pub fn load(path: &Path, checks: &dyn Fn(&Config) -> Vec<Finding>) -> Result<Loa
     let (loaded, findings) = parse(&text, file, folder, checks);
     let failed = findings.iter().any(|finding| finding.severity == Severity::Error);
     match loaded {
-        Some((config, router)) if !failed => Ok(Loaded { config, router, warnings: findings }),
+        Some((config, router)) if !failed => {
+            let digest = Sha256::digest(text.as_bytes()).into();
+            Ok(Loaded { config, digest, router, warnings: findings })
+        }
         _ => Err(findings),
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::middleware::{self, Next};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use axum::routing::get;
 use http::{Method, StatusCode, header};
 use tower_http::catch_panic::CatchPanicLayer;
@@ -74,13 +74,7 @@ pub fn admin_router(admin: Admin) -> Router {
         .nest("/api/v1", api_router(admin.api.clone()))
         .route("/metrics", get(metrics_page).with_state(admin.api))
         .route("/healthz", get(async || "alive\n"))
-        .route(
-            "/readyz",
-            get(async move || match readiness.check() {
-                Ok(()) => (StatusCode::OK, "ready\n").into_response(),
-                Err(why) => refusal(StatusCode::SERVICE_UNAVAILABLE, why),
-            }),
-        )
+        .route("/readyz", get(async move || readiness.answer()))
         .method_not_allowed_fallback(async || refusal(StatusCode::METHOD_NOT_ALLOWED, ANOTHER_METHOD))
         .fallback(async || refusal(StatusCode::NOT_FOUND, "nothing is here; pages come with a later version"))
         .layer(middleware::from_fn_with_state(guard, guarded))

@@ -5,23 +5,26 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Path, Request, State};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
+use axum::{Json, Router};
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde::Serialize;
 use serde_json::json;
+use tokio::sync::watch;
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::{info, warn};
 
 use super::answer::{ANOTHER_METHOD, last_word, ok, refusal};
+use crate::admin::Configuration;
 use crate::clock::Clock;
 use crate::finding::nearest;
 use crate::lifecycle::Lifecycle;
-use crate::outbox::Outbox;
+use crate::outbox::{Fleet, Outbox};
 use crate::source::{Answer, Call, Intake, Secrets, Source};
 use crate::telemetry::BySource;
 
@@ -43,12 +46,33 @@ const NO_SECRET: &str =
 pub struct Readiness {
     pub outbox: Arc<dyn Outbox>,
     pub lifecycle: Lifecycle,
+    pub configuration: watch::Receiver<Configuration>,
+}
+
+/// The answer of `/readyz` on both listeners.
+#[derive(Serialize)]
+struct Ready {
+    ready: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<&'static str>,
+    /// The same at all replicas that run on the same files.
+    configuration: String,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    fleet: Option<Fleet>,
 }
 
 impl Readiness {
+    pub fn answer(&self) -> Response {
+        let why = self.check().err();
+        let status = if why.is_none() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        let configuration = self.configuration.borrow().hash.clone();
+        let ready = Ready { ready: why.is_none(), why, configuration, fleet: self.outbox.fleet() };
+        (status, Json(ready)).into_response()
+    }
+
     /// # Errors
     /// Why a balancer should look elsewhere.
-    pub fn check(&self) -> Result<(), &'static str> {
+    fn check(&self) -> Result<(), &'static str> {
         if self.lifecycle.stopping.is_cancelled() {
             Err("stopping")
         } else if !self.outbox.can_write() || self.outbox.since_last_write() > WRITTEN_WITHIN {
@@ -107,10 +131,7 @@ pub fn public_router(hooks: Arc<Hooks>) -> Router {
 }
 
 async fn ready(State(hooks): State<Arc<Hooks>>) -> Response {
-    match hooks.readiness.check() {
-        Ok(()) => ok(StatusCode::OK, json!({"ready": true})),
-        Err(why) => ok(StatusCode::SERVICE_UNAVAILABLE, json!({"ready": false, "why": why})),
-    }
+    hooks.readiness.answer()
 }
 
 async fn nothing(State(hooks): State<Arc<Hooks>>, request: Request) -> Response {

@@ -321,6 +321,14 @@ pub struct ChannelGauge {
     pub oldest: Option<Millis>,
 }
 
+/// The replicas that share an outbox, as one of them sees them.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Fleet {
+    pub replicas: usize,
+    /// Whether they wake each other; otherwise each looks for work four times a second.
+    pub wakes: bool,
+}
+
 /// One row of a listing of events.
 #[derive(Clone, Debug, Serialize)]
 pub struct EventRow {
@@ -484,6 +492,8 @@ pub trait Outbox: Send + Sync {
     /// it.
     async fn expire(&self, now: Millis, cutoff: Millis) -> Result<Expired, OutboxError>;
     async fn gauges(&self) -> Result<Gauges, OutboxError>;
+    /// `None` where one process has the outbox.
+    fn fleet(&self) -> Option<Fleet>;
 
     async fn events(&self, filter: Filter) -> Result<Vec<EventRow>, OutboxError>;
     async fn event(&self, id: EventId) -> Result<Option<EventRow>, OutboxError>;

@@ -8,6 +8,7 @@ use std::sync::LazyLock;
 
 use handlebars::TemplateErrorReason;
 use handlebars::template::{Template, TemplateElement};
+use sha2::{Digest, Sha256};
 
 use super::front::{self, Front};
 use super::own::Dialect;
@@ -38,6 +39,8 @@ pub(super) fn load(folder: Option<&Path>) -> (Templates, Vec<Finding>) {
     let mut findings = Vec::new();
     let folder_of_partials = folder.map(|folder| folder.join(PARTIALS)).filter(|folder| folder.is_dir());
     let partials = folder_of_partials.map(|folder| Partials::read(&folder, &mut findings)).unwrap_or_default();
+    let mut digest = Sha256::new();
+    partials.texts().for_each(|(name, text)| add(&mut digest, name, text));
     let shared = Shared::new(partials);
     let (mut own, mut forms) = (HashMap::new(), HashMap::new());
     for path in folder.map(|folder| files(folder, &mut findings)).unwrap_or_default() {
@@ -45,7 +48,10 @@ pub(super) fn load(folder: Option<&Path>) -> (Templates, Vec<Finding>) {
         match kind(&path) {
             Some(Kind::Template(name, dialect)) => {
                 let (kept, found) = match read(&path) {
-                    Ok(text) => keep(Source::new(file, &text), dialect, &shared),
+                    Ok(text) => {
+                        add(&mut digest, path.file_name().and_then(|name| name.to_str()).unwrap_or_default(), &text);
+                        keep(Source::new(file, &text), dialect, &shared)
+                    }
                     Err(finding) => (Kept::Broken(finding.clone()), vec![finding]),
                 };
                 tell(&mut findings, found);
@@ -68,7 +74,14 @@ pub(super) fn load(folder: Option<&Path>) -> (Templates, Vec<Finding>) {
         }
     }
     findings.extend(DEFAULTS.1.iter().cloned());
-    (Templates { shared, own, forms, defaults: &DEFAULTS.0 }, findings)
+    (Templates { shared, own, forms, defaults: &DEFAULTS.0, digest: digest.finalize().into() }, findings)
+}
+
+fn add(digest: &mut Sha256, name: &str, text: &str) {
+    for part in [name, text] {
+        digest.update((part.len() as u64).to_le_bytes());
+        digest.update(part);
+    }
 }
 
 impl Shared {

@@ -55,6 +55,8 @@ pub struct Templates {
     /// The admin's for one messenger, which win over those for both.
     forms: HashMap<(String, Messenger), Kept>,
     defaults: &'static Defaults,
+    /// Of the admin's files, partials too, with their names.
+    pub digest: [u8; 32],
 }
 
 /// The binary's, by language and name.

@@ -56,6 +56,10 @@ impl Partials {
         partials
     }
 
+    pub fn texts(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, partial)| (name.as_str(), partial.source.text.as_str()))
+    }
+
     pub fn add(&mut self, name: &str, source: Source) -> Vec<Finding> {
         let compiled = load::compile(&source.text, Some(name));
         let (template, flaws) = compiled.map_or_else(|flaws| (None, flaws), |template| (Some(template), Vec::new()));

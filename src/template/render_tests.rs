@@ -36,7 +36,8 @@ fn load_with(source: &str, all: &[(&str, &str)]) -> (Templates, Vec<String>) {
         format!("{file}{}:{} {}{hint}", finding.line, finding.column, finding.message)
     };
     let own = HashMap::from([("t".to_owned(), kept)]);
-    let templates = Templates { shared, own, forms: HashMap::new(), defaults: Box::leak(Box::default()) };
+    let templates =
+        Templates { shared, own, forms: HashMap::new(), defaults: Box::leak(Box::default()), digest: [0; 32] };
     (templates, findings.into_iter().map(told).collect())
 }
 

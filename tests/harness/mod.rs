@@ -35,6 +35,7 @@ pub const TELEGRAM: &str = "-1001234567890";
 
 /// How a world differs from the usual one.
 pub struct Setup {
+    pub store: String,
     pub routes: String,
     pub channels: String,
     pub slack_pace: &'static str,
@@ -57,6 +58,7 @@ impl Default for Setup {
 impl Setup {
     pub fn on(clock: Clock) -> Self {
         Self {
+            store: "sqlite://data/campanile.db".into(),
             routes: "  - channels: [ops-slack, ops-telegram]\n".into(),
             channels: format!("  ops-slack: {{slack: {SLACK}}}\n  ops-telegram: {{telegram: {TELEGRAM}}}\n"),
             slack_pace: "none",
@@ -110,10 +112,10 @@ impl Setup {
 
 /// config.yaml over simulators.
 pub fn config_text(setup: &Setup, slack_url: &str, telegram_url: &str, listen: &str, admin: &str) -> String {
-    let Setup { routes, channels, slack_pace, telegram_pace, more, source, .. } = setup;
+    let Setup { store, routes, channels, slack_pace, telegram_pace, more, source, .. } = setup;
     format!(
         "server: {{listen: '{listen}', admin: '{admin}', shutdown_seconds: 10}}\n\
-         store: sqlite://data/campanile.db\n\
+         store: '{store}'\n\
          store_reserve_mb: 1\n\
          time_zone: Europe/Moscow\n\
          slack: {{token: {{env: SLACK_TOKEN}}, api_url: '{slack_url}', pace: {slack_pace}}}\n\
@@ -186,6 +188,13 @@ impl World {
 
     /// Starts the server on the world's configuration as it is on disk now.
     pub async fn start_app(&mut self) {
+        let app = self.another_app().await;
+        (self.public, self.admin) = (app.public, app.admin);
+        self.app = Some(app);
+    }
+
+    /// Another server on the same configuration.
+    pub async fn another_app(&self) -> App {
         let env = |name: &str| self.secrets.get(name).cloned();
         let loaded: Loaded =
             config::load(&self.config_path(), &|_| Vec::new()).unwrap_or_else(|findings| panic!("{findings:#?}"));
@@ -197,9 +206,7 @@ impl World {
             public: TcpListener::bind(LOOPBACK).await.unwrap(),
             admin: TcpListener::bind(LOOPBACK).await.unwrap(),
         };
-        let app = App::start(loaded, templates, outside).await.unwrap();
-        (self.public, self.admin) = (app.public, app.admin);
-        self.app = Some(app);
+        App::start(loaded, templates, outside).await.unwrap()
     }
 
     /// Stops the server as SIGTERM does, driving the clock.

@@ -2,15 +2,19 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::statements::{ConversationId, Way};
+use super::statements::{ConversationId, Led, Way};
 use crate::outbox::lanes::Lanes;
-use crate::outbox::{Held, LaneId, Lease, Millis, ReplicaId};
+use crate::outbox::{Held, LaneId, Lease, Millis, Place, ReplicaId};
 
 #[derive(Default)]
 pub struct Book {
     pub lanes: Lanes,
-    /// Where the configured channels lead.
+    /// Where the configured channels are to lead.
+    pub places: Vec<Place>,
+    /// Where they lead.
     pub ways: HashMap<String, Way>,
+    /// Some lead elsewhere still.
+    has_unled: bool,
     conversations: HashMap<LaneId, ConversationId>,
     /// The replica's lease, and the conversations that name it.
     pub lease: Option<i64>,
@@ -43,10 +47,29 @@ impl Book {
         }
     }
 
-    /// Where the channels lead from now on. Lanes of before stay known.
-    pub fn place(&mut self, ways: HashMap<String, Way>) {
-        self.conversations.extend(ways.values().map(|way| (way.lane, way.conversation)));
-        self.ways = ways;
+    /// Where the channels lead from now on.
+    pub fn lead(&mut self, led: HashMap<String, Led>) {
+        self.has_unled = led.values().any(|led| matches!(led, Led::Before(_)));
+        for place in &self.places {
+            if let Some(Led::There(way)) = led.get(place.channel.as_str()) {
+                self.lanes.add_lane(way.lane, &place.account, None);
+                self.conversations.insert(way.lane, way.conversation);
+            }
+        }
+        let way = |led| match led {
+            Led::There(way) | Led::Before(way) => way,
+        };
+        self.ways = led.into_iter().map(|(name, led)| (name, way(led))).collect();
+    }
+
+    /// All places, if some channel leads elsewhere still.
+    pub fn unled(&self) -> Option<Vec<Place>> {
+        self.has_unled.then(|| self.places.clone())
+    }
+
+    /// The lanes to which the channels lead.
+    pub fn led_to(&self) -> HashSet<LaneId> {
+        self.ways.values().map(|way| way.lane).collect()
     }
 
     pub fn conversation(&self, lane: LaneId) -> Option<ConversationId> {

@@ -10,7 +10,7 @@ use tracing::{info, warn};
 
 use super::core::{Core, Refusal};
 use super::statements::{self, Beat};
-use super::wire;
+use super::{placing, wire};
 use crate::outbox::{LaneId, Millis};
 
 /// How often the lease is renewed, and everything looked through: the net under all wake-ups.
@@ -136,6 +136,7 @@ async fn beat(core: &Core, watch: &mut Watch) -> Result<(), Refusal> {
         accounts.iter().for_each(|account| core.slots_wanted(account));
     }
     leave(core).await?;
+    placing::lead_rest(core).await?;
     look(core, true).await
 }
 
@@ -178,7 +179,7 @@ async fn end_dead(core: &Core, dead: Beat) -> Result<bool, Refusal> {
 /// Looks where something is pending: in lanes that are held here, and in free ones. `whoever`: free lanes are claimed
 /// although another replica comes first for them, which had its time.
 pub async fn look(core: &Core, whoever: bool) -> Result<(), Refusal> {
-    let lanes: Vec<LaneId> = core.book().lanes.ids().collect();
+    let lanes: Vec<LaneId> = core.book().led_to().into_iter().collect();
     let busy = statements::busy(&**core.db().await?, &lanes).await?;
     core.asked();
     let mut book = core.book();

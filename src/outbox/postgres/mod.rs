@@ -11,12 +11,14 @@ mod core;
 mod keeper;
 mod line;
 mod migrate;
+mod placing;
 mod settling;
 mod statements;
 mod taking;
 mod wire;
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -29,10 +31,10 @@ use tokio_util::sync::CancellationToken;
 pub use self::connect::PostgresUrl;
 use self::core::{Core, Refusal};
 use self::line::Line;
-use self::statements::{ConversationId, Wanted, Way};
+use self::statements::{ConversationId, Wanted};
 use super::{
-    Accepted, Arrival, Aside, DeliveryRow, Due, EventRow, Expired, Filter, Fingerprint, Gauges, Hold, Lease, Millis,
-    Outbox, OutboxError, Place, Replay, ReplicaId, Settlement, Slot, State, Until,
+    Accepted, Arrival, Aside, DeliveryRow, Due, EventRow, Expired, Filter, Fingerprint, Fleet, Gauges, Hold, Lease,
+    Millis, Outbox, OutboxError, Place, Replay, ReplicaId, Settlement, Slot, State, Until,
 };
 use crate::clock::Clock;
 use crate::delivery::{DeliveryId, EventId, Receipt};
@@ -47,9 +49,6 @@ const UNREADABLE_KEPT: i64 = 1_000;
 const SHARDS: i16 = 32;
 /// After a claim that failed.
 const CLAIM_AGAIN_MS: Millis = 250;
-/// How long a channel's new place waits for another replica to leave the old one.
-const LEAVES_WITHIN: Duration = Duration::from_secs(20);
-const ASK_AGAIN: Duration = Duration::from_millis(100);
 
 #[derive(Clone)]
 pub struct PostgresOptions {
@@ -120,11 +119,6 @@ impl Postgres {
         })
     }
 
-    /// How many replicas there are, this one among them, as it saw last.
-    pub fn replicas(&self) -> usize {
-        self.core.book().replicas()
-    }
-
     /// Ends the leases of all other replicas, as when they were watched long enough. Only for who knows that none lives.
     ///
     /// # Errors
@@ -143,31 +137,6 @@ impl Postgres {
 
     fn unanswered(&self, refusal: impl Into<Refusal>) -> OutboxError {
         self.core.unanswered(refusal.into())
-    }
-
-    /// Leads all channels at once, or says which is in another replica's hands.
-    async fn lead(&self, places: &[Place]) -> Result<Result<HashMap<String, Way>, String>, Refusal> {
-        let began = Instant::now();
-        let lease = self.core.book().lease;
-        let mut db = self.core.db().await?;
-        let whole = db.transaction().await?;
-        let mut ways = HashMap::new();
-        // By name: two replicas that start together wait for each other and never in a circle.
-        let mut in_order: Vec<&Place> = places.iter().collect();
-        in_order.sort_by_key(|place| place.channel.as_str());
-        for place in in_order {
-            let name = place.channel.as_str();
-            let (lane, conversation) = statements::lane(&whole, place).await?;
-            match statements::lead(&whole, name, lane, lease).await? {
-                Some(channel) => drop(ways.insert(name.to_owned(), Way { channel, lane, conversation })),
-                None => return Ok(Err(name.to_owned())),
-            }
-        }
-        let named: Vec<&str> = places.iter().map(|place| place.channel.as_str()).collect();
-        statements::lead_nowhere(&whole, &named).await?;
-        whole.commit().await?;
-        self.core.committed(began);
-        Ok(Ok(ways))
     }
 
     fn add_wait(&self, row: &mut DeliveryRow) {
@@ -213,35 +182,7 @@ impl Postgres {
 #[async_trait]
 impl Outbox for Postgres {
     async fn place(&self, places: Vec<Place>) -> Result<(), OutboxError> {
-        let until = self.core.clock.elapsed() + LEAVES_WITHIN;
-        let ways = loop {
-            match self.lead(&places).await.map_err(|refusal| self.core.failed(refusal))? {
-                Ok(ways) => break ways,
-                Err(channel) if self.core.clock.elapsed() > until => {
-                    return Err(OutboxError::Opening(format!(
-                        "channel `{channel}` leads elsewhere now, and another replica is still sending to where it led"
-                    )));
-                }
-                Err(_) => self.core.clock.sleep(ASK_AGAIN).await,
-            }
-        };
-        let accounts = statements::accounts(&**self.db().await?).await.map_err(|error| self.unanswered(error))?;
-        let now = self.core.clock.now_ms();
-        {
-            let mut book = self.core.book();
-            for (account, hold) in accounts {
-                book.lanes.hold_account(&account, hold.map(|hold| hold.at_start(now)));
-            }
-            for lane in book.lanes.ids().collect::<Vec<_>>() {
-                book.lanes.expect_nothing(lane);
-            }
-            for place in &places {
-                if let Some(way) = ways.get(place.channel.as_str()) {
-                    book.lanes.add_lane(way.lane, &place.account, None);
-                }
-            }
-            book.place(ways);
-        }
+        placing::place(&self.core, places).await.map_err(|refusal| self.core.failed(refusal))?;
         keeper::look(&self.core, false).await.map_err(|refusal| self.unanswered(refusal))
     }
 
@@ -444,6 +385,10 @@ impl Outbox for Postgres {
         let mut gauges = Gauges { ledger, channels, lanes_held, accounts_held, ..Gauges::default() };
         self.core.add_counts(&mut gauges);
         Ok(gauges)
+    }
+
+    fn fleet(&self) -> Option<Fleet> {
+        Some(Fleet { replicas: self.core.book().replicas(), wakes: self.core.wire.hears.load(Ordering::Relaxed) })
     }
 
     async fn events(&self, filter: Filter) -> Result<Vec<EventRow>, OutboxError> {

@@ -24,7 +24,7 @@ use async_trait::async_trait;
 use tokio::sync::{oneshot, watch};
 
 use super::{
-    Accepted, Arrival, Aside, DeliveryRow, Due, EventRow, Expired, Filter, Gauges, Hold, Lease, Millis, Outbox,
+    Accepted, Arrival, Aside, DeliveryRow, Due, EventRow, Expired, Filter, Fleet, Gauges, Hold, Lease, Millis, Outbox,
     OutboxError, Place, Replay, ReplicaId, Settlement, Slot, State, Until,
 };
 use crate::clock::Clock;
@@ -285,6 +285,10 @@ impl Outbox for Sqlite {
         let shared = self.shared.clone();
         let now = self.clock.now_ms();
         self.listings_reader.read(move |db| shared.gauges(db, now)).await
+    }
+
+    fn fleet(&self) -> Option<Fleet> {
+        None
     }
 
     async fn events(&self, filter: Filter) -> Result<Vec<EventRow>, OutboxError> {

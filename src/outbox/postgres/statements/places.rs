@@ -24,27 +24,42 @@ pub async fn lane(db: &Transaction<'_>, place: &Place) -> Result<(LaneId, Conver
     Ok((LaneId(row.try_get(0)?), ConversationId(row.try_get(1)?)))
 }
 
-/// Leads a channel to a lane. `None`: another replica may be sending from where it led before.
-pub async fn lead(db: &Transaction<'_>, name: &str, lane: LaneId, lease: Option<i64>) -> Result<Option<i64>> {
-    let led =
-        "select v.lease from channels c join lanes l on l.id = c.lane join conversations v on v.id = l.conversation
+/// Where a channel leads after [`lead`].
+pub enum Led {
+    There(Way),
+    /// Still where it led before: another replica may be sending from there.
+    Before(Way),
+}
+
+/// Leads a channel to a lane, unless another replica holds the one to which it led before.
+pub async fn lead(
+    db: &Transaction<'_>,
+    name: &str,
+    (lane, conversation): (LaneId, ConversationId),
+    lease: Option<i64>,
+) -> Result<Led> {
+    let before = "select c.id, l.id, v.id, v.lease from channels c join lanes l on l.id = c.lane
+             join conversations v on v.id = l.conversation
          where c.name = $1 and l.id <> $2 for no key update of v";
-    let holder = match db.query_typed_opt(led, given![name => TEXT, lane.0 => INT8]).await? {
-        Some(row) => row.try_get(0)?,
-        None => None,
-    };
-    if holder.is_some() && holder != lease {
-        return Ok(None);
+    if let Some(row) = db.query_typed_opt(before, given![name => TEXT, lane.0 => INT8]).await? {
+        let holder: Option<i64> = row.try_get(3)?;
+        if holder.is_some() && holder != lease {
+            let (lane, conversation) = (LaneId(row.try_get(1)?), ConversationId(row.try_get(2)?));
+            return Ok(Led::Before(Way { channel: row.try_get(0)?, lane, conversation }));
+        }
     }
     let lead = "insert into channels (name, lane) values ($1, $2)
          on conflict (name) do update set lane = excluded.lane returning id";
-    db.query_typed_one(lead, given![name => TEXT, lane.0 => INT8]).await?.try_get(0).map(Some)
+    let channel = db.query_typed_one(lead, given![name => TEXT, lane.0 => INT8]).await?.try_get(0)?;
+    Ok(Led::There(Way { channel, lane, conversation }))
 }
 
-/// Channels that are not named lead nowhere: what is pending in them stays, and nobody sends it.
-pub async fn lead_nowhere(db: &Transaction<'_>, but: &[&str]) -> Result<()> {
-    let statement = "update channels set lane = null where name <> all ($1) and lane is not null";
-    db.query_typed(statement, given![but => TEXT_ARRAY]).await?;
+/// Of the channels that lead to these lanes, others than the named lead nowhere any more: what is pending in them stays, and
+/// stands in nobody's way.
+pub async fn lead_nowhere(db: &Transaction<'_>, lanes: &[LaneId], but: &[&str]) -> Result<()> {
+    let lanes: Vec<i64> = lanes.iter().map(|lane| lane.0).collect();
+    let statement = "update channels set lane = null where name <> all ($1) and lane = any ($2)";
+    db.query_typed(statement, given![but => TEXT_ARRAY, lanes => INT8_ARRAY]).await?;
     Ok(())
 }
 
