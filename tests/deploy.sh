@@ -1,5 +1,6 @@
 #!/bin/sh
-# Holds what stands in deploy/ to the tools that will read it: `tests/deploy.sh unit | caddy | nginx | package`.
+# Holds what stands in deploy/ to the tools that will read it:
+# `tests/deploy.sh unit | caddy | nginx | compose | kubernetes | package`.
 
 set -eu
 cd "$(dirname "$0")/.."
@@ -68,6 +69,30 @@ nginx_conf() {
         nginx -p "$made" -e stderr -c "$made/nginx.conf" -g 'daemon off;'
 }
 
+# The configuration of a replica with its secrets, as tests/deploy/laid_out.py put it, leaves `check` nothing to say.
+nothing_is_found() {
+    said=$(cargo run --locked --quiet -- check --json --config "$made/etc/config.yaml") && [ "$said" = '[]' ] || {
+        echo "$said"
+        exit 1
+    }
+}
+
+compose() {
+    docker-compose --file deploy/compose.yaml config --format json >"$made/compose.json"
+    python3 tests/deploy/laid_out.py compose "$made/etc" <"$made/compose.json"
+    nothing_is_found
+}
+
+# Against the schemas of the oldest Kubernetes that the manifests are for, and of the newest that the tool knows.
+kubernetes() {
+    kubectl kustomize deploy/kubernetes >"$made/kubernetes.yaml"
+    (echo --- && cat deploy/kubernetes/secret.example.yaml) >>"$made/kubernetes.yaml"
+    kubernetes-validate --strict --quiet "$made/kubernetes.yaml"
+    kubernetes-validate --strict --quiet --kubernetes-version 1.30 "$made/kubernetes.yaml"
+    python3 tests/deploy/laid_out.py kubernetes "$made/etc" <"$made/kubernetes.yaml"
+    nothing_is_found
+}
+
 # Installed in a root of its own, it is complete and its configuration is accepted.
 package() {
     package=$(deploy/deb.sh dev)
@@ -90,6 +115,8 @@ case $1 in
 unit) unit ;;
 caddy) caddy_file ;;
 nginx) nginx_conf ;;
+compose) compose ;;
+kubernetes) kubernetes ;;
 package) package ;;
 *) echo "no check $1" >&2 && exit 2 ;;
 esac

