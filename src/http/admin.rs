@@ -27,14 +27,16 @@ pub struct Guard {
 
 impl Guard {
     /// A page in a browser can make it call any address, but not with any `Host`: names that are not ours are refused.
+    /// Bound for everybody, any address that leads here is ours: a page that came by a name sends that name.
     fn knows(&self, host: &str) -> bool {
         let host = match host.strip_prefix('[') {
             Some(rest) => rest.split(']').next().unwrap_or_default(),
             None => host.rsplit_once(':').map_or(host, |(name, _)| name),
         };
         let address = host.parse::<IpAddr>();
+        let bound = self.bound.ip();
         host.eq_ignore_ascii_case("localhost")
-            || address.is_ok_and(|address| address.is_loopback() || address == self.bound.ip())
+            || address.is_ok_and(|address| address.is_loopback() || address == bound || bound.is_unspecified())
             || self.public_host.as_deref().is_some_and(|public| public.eq_ignore_ascii_case(host))
     }
 
@@ -85,5 +87,28 @@ async fn guarded(State(guard): State<Arc<Guard>>, request: Request, next: Next) 
     match guard.check(&request) {
         Ok(()) => next.run(request).await,
         Err((status, why)) => last_word(status, why),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As of a replica in a container, which Prometheus calls by the container's address.
+    #[test]
+    fn bound_for_everybody_it_is_known_by_every_address_and_no_other_name() {
+        for (bound, host, ours) in [
+            ("0.0.0.0:8081", "10.1.2.3:8081", true),
+            ("[::]:8081", "10.1.2.3", true),
+            ("[::]:8081", "[fd00::7]:8081", true),
+            ("[::]:8081", "localhost:8081", true),
+            ("[::]:8081", "10.1.2.3.evil.example:8081", false),
+            ("[::]:8081", "campanile-admin:8081", false),
+            ("10.1.2.3:8081", "10.1.2.3:8081", true),
+            ("10.1.2.3:8081", "10.1.2.4:8081", false),
+        ] {
+            let guard = Guard { token: None, bound: bound.parse().unwrap(), public_host: None };
+            assert_eq!(guard.knows(host), ours, "{host} at {bound}");
+        }
     }
 }
