@@ -256,7 +256,7 @@ pub async fn open(
             let url = url.resolve(&config.folder, env).map_err(|error| StartError::Secret { name: name(), error })?;
             let url = PostgresUrl::read(url.expose_secret());
             let url = url.map_err(|why| StartError::Setting { name: name(), why })?;
-            let options = PostgresOptions { url, max_pending: max_pending(config) };
+            let options = PostgresOptions { url: url.in_folder(&config.folder), max_pending: max_pending(config) };
             Ok(Arc::new(Postgres::open(options, clock.clone(), random).await?))
         }
     }

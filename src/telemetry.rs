@@ -179,8 +179,6 @@ pub enum LogFormat {
 /// The target of our own lines. Other crates write headers, paths and bodies into their traces, and Telegram's token
 /// stands in a path: of theirs only warnings and errors are written, whatever the operator asks for.
 const OURS: &str = env!("CARGO_CRATE_NAME");
-/// Warns of each connection that a database has closed, which the outbox tells once and in its words.
-const TOLD_BY_US: &str = "deadpool";
 
 /// Starts logging to standard error. `CAMPANILE_LOG` takes the filter language of tracing (`info`, `debug`,
 /// `campanile::lane=trace`).
@@ -194,7 +192,7 @@ pub fn start_logging(format: LogFormat, filter: Option<&str>) -> Result<(), Stri
         .map_err(|error| format!("CAMPANILE_LOG cannot be read: {error}"))?;
     let quiet = tracing_subscriber::filter::filter_fn(|line| {
         let target = line.target().split(['.', ':']).next();
-        target == Some(OURS) || line.level() <= &tracing::Level::WARN && target != Some(TOLD_BY_US)
+        target == Some(OURS) || line.level() <= &tracing::Level::WARN
     });
     let lines =
         tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());

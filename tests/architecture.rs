@@ -20,7 +20,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 ];
 /// Known by all; of each other they know nothing, but that time rules the lifecycle and that
 /// YAML is read to findings.
-const COMMON: &[&str] = &["event", "message", "delivery", "finding", "clock", "telemetry", "lifecycle", "yaml"];
+const COMMON: &[&str] = &["event", "message", "delivery", "finding", "clock", "telemetry", "tls", "lifecycle", "yaml"];
 
 #[test]
 fn imports_point_one_way() {

@@ -4,7 +4,6 @@
 //! all calls share one connection, and while it is silently dead they all fail until TCP gives up, minutes later.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -20,6 +19,7 @@ use tower::Service;
 
 use crate::clock::Clock;
 use crate::delivery::BoxError;
+use crate::tls;
 
 /// From the look-up of the name to the end of the TLS handshake.
 pub const CONNECT_WITHIN: Duration = Duration::from_secs(5);
@@ -72,22 +72,18 @@ pub struct Transport {
 }
 
 impl Transport {
-    /// Trusts the machine's certificates (and so a company's own), Mozilla's where the machine has none. Reads them
-    /// from disk: once for a process is enough.
+    /// Trusts [`tls::roots`], which are read from disk: once for a process is enough.
     ///
     /// # Errors
     /// Only when the cryptography that this binary was built with offers no protocol version.
     pub fn new(clock: Clock) -> Result<Self, rustls::Error> {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let https = match HttpsConnectorBuilder::new().with_provider_and_native_roots(provider.clone()) {
-            Ok(https) => https,
-            Err(_) => HttpsConnectorBuilder::new().with_provider_and_webpki_roots(provider)?,
-        };
+        let tls = tls::config()?.with_root_certificates(tls::roots()).with_no_client_auth();
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false); // TLS is laid over it
         tcp.set_connect_timeout(Some(CONNECT_WITHIN)); // shared by a name's addresses, so that a dead first one leaves time
         tcp.set_nodelay(true);
         tcp.set_keepalive(Some(KEEP_ALIVE));
+        let https = HttpsConnectorBuilder::new().with_tls_config(tls);
         let connector = https.https_or_http().enable_http1().wrap_connector(tcp);
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new()) // without it idle connections are never closed

@@ -1,96 +1,293 @@
-//! The way to the database: what its URL says, the connections to it, and what its errors mean to people.
+//! The connections to the database: bounded in number, and none waits for ever.
 
-use std::str::FromStr;
-use std::time::Duration;
+use std::ops::{Deref, DerefMut};
+use std::pin::pin;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime, Timeouts};
-use tokio_postgres::config::{SslMode, TargetSessionAttrs};
-use tokio_postgres::error::SqlState;
-use tokio_postgres::{Config, NoTls};
+use deadpool::Runtime;
+use deadpool::managed::{self, Metrics, PoolError, RecycleError, RecycleResult, Timeouts};
+use tokio_postgres::tls::MakeTlsConnect;
+use tokio_postgres::{Client, Config, Error, Socket};
+use tokio_postgres_rustls::MakeRustlsConnect;
+use tokio_util::task::TaskTracker;
+use tracing::{debug, warn};
+
+use super::url::{self, PostgresUrl};
+use super::words::words;
+use crate::clock::Clock;
 
 /// For accepts, settles, heads, claims, listings and the lease, with a few to spare while one is made anew.
 const CONNECTIONS: usize = 8;
-/// To connect, and for a connection out of the pool.
-const WITHIN: Duration = Duration::from_secs(5);
+/// For a connection out of the pool.
+const FREE_WITHIN: Duration = Duration::from_secs(5);
+/// With one host: from the look-up of its name to the end of the login.
+const LOGIN_WITHIN: Duration = Duration::from_secs(5);
+/// After which a statement is cancelled and its connection given up: a lock may be held, or the network swallow packets.
+pub const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
+/// Time is counted in these: a process that was suspended has waited for one.
+const STEP: Duration = Duration::from_secs(1);
+/// After a failure nobody tries for so long, so that a database which comes back is not run down.
+const REST_MS: std::ops::Range<u64> = 100..400;
 
-/// `postgres://…`, read. Shows nothing of itself: it may hold a password.
-#[derive(Clone)]
-pub struct PostgresUrl(Config);
+/// What runs a connection; ends with it.
+pub type Link = tokio_postgres::Connection<Socket, <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream>;
 
-impl PostgresUrl {
+/// Why there is no connection.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Unreached {
+    /// Of each host, when there are several.
+    #[error("{0}")]
+    Refused(Arc<str>),
+    #[error("all {CONNECTIONS} connections to the database were busy for {} s", FREE_WITHIN.as_secs())]
+    Busy,
+    #[error("the connections to the database are closed")]
+    Closed,
+}
+
+/// The hosts of one database.
+pub struct Database {
+    hosts: Vec<Config>,
+    tls: MakeRustlsConnect,
+    clock: Clock,
+    /// The host that answered last, which is asked first.
+    answered: AtomicUsize,
+    random: Mutex<fastrand::Rng>,
+    /// Until when nobody tries, and why.
+    rest: Mutex<Option<(Instant, Unreached)>>,
+}
+
+impl Database {
     /// # Errors
-    /// What is wrong with it, without the URL.
-    pub fn read(url: &str) -> Result<Self, String> {
-        config(url).map(Self)
+    /// Certificates that cannot be read.
+    pub fn new(url: &PostgresUrl, clock: Clock, random: fastrand::Rng) -> Result<Self, String> {
+        Ok(Self {
+            hosts: url.hosts().to_vec(),
+            tls: url.connector()?,
+            clock,
+            answered: AtomicUsize::default(),
+            random: Mutex::new(random),
+            rest: Mutex::default(),
+        })
     }
 
-    pub fn has_password(&self) -> bool {
-        self.0.get_password().is_some()
+    /// To the first host that can be written, from the one on that answered last.
+    pub async fn connect(&self) -> Result<(Client, Link), Unreached> {
+        let rest = self.rest.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some((until, unreached)) = rest
+            && Instant::now() < until
+        {
+            return Err(unreached);
+        }
+        let first = self.answered.load(Ordering::Relaxed);
+        let mut failures = Vec::new();
+        for at in (0..self.hosts.len()).map(|n| (first + n) % self.hosts.len()) {
+            let host = &self.hosts[at];
+            let end = tokio::select! {
+                end = host.connect(self.tls.clone()) => end.map_err(|error| words(&error)),
+                () = steps(&self.clock, LOGIN_WITHIN) => {
+                    Err(format!("no answer within {} s; are host and port right?", LOGIN_WITHIN.as_secs()))
+                }
+            };
+            match end {
+                Ok(both) => {
+                    self.answered.store(at, Ordering::Relaxed);
+                    *self.rest.lock().unwrap_or_else(PoisonError::into_inner) = None;
+                    return Ok(both);
+                }
+                Err(why) if self.hosts.len() == 1 => failures.push(why),
+                Err(why) => failures.push(format!("{}: {why}", url::host(host))),
+            }
+        }
+        let unreached = Unreached::Refused(failures.join("; ").into());
+        let rest = Duration::from_millis(self.random.lock().unwrap_or_else(PoisonError::into_inner).u64(REST_MS));
+        *self.rest.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now() + rest, unreached.clone()));
+        Err(unreached)
+    }
+}
+
+impl Database {
+    /// What is answered outside of the pool, in time.
+    pub async fn answer<T>(&self, answer: impl Future<Output = Result<T, Error>>) -> Result<T, String> {
+        tokio::select! {
+            end = answer => end.map_err(|error| words(&error)),
+            () = steps(&self.clock, ANSWERS_WITHIN) => Err(format!("no answer within {} s", ANSWERS_WITHIN.as_secs())),
+        }
+    }
+}
+
+/// Returns when so much time has passed, of which each leap counts for one step.
+async fn steps(clock: &Clock, time: Duration) {
+    for _ in 0..time.as_secs() {
+        clock.sleep(STEP).await;
+    }
+}
+
+/// Connections that are made when they are wanted.
+pub struct Pool(managed::Pool<Manager>);
+
+impl Pool {
+    /// # Errors
+    /// None that is known.
+    pub fn new(database: Arc<Database>) -> Result<Self, String> {
+        let timeouts = Timeouts { wait: Some(FREE_WITHIN), create: None, recycle: None };
+        let manager = Manager { database, links: TaskTracker::new() };
+        let pool = managed::Pool::builder(manager).max_size(CONNECTIONS).timeouts(timeouts).runtime(Runtime::Tokio1);
+        pool.build().map(Self).map_err(|error| error.to_string())
     }
 
-    pub fn config(&self) -> &Config {
+    pub async fn get(&self) -> Result<Db, Unreached> {
+        match self.0.get().await {
+            Ok(connection) => Ok(Db::new(connection)),
+            Err(PoolError::Backend(unreached)) => Err(unreached),
+            Err(PoolError::Timeout(_)) => Err(Unreached::Busy),
+            Err(_) => Err(Unreached::Closed),
+        }
+    }
+
+    /// Gives up what is not in use: it leads to a host that must be left.
+    pub fn leave(&self) {
+        self.0.retain(|_, _| false);
+    }
+
+    pub fn close(&self) {
+        self.0.close();
+    }
+}
+
+/// A connection that its holder waits on: when nothing is answered for [`ANSWERS_WITHIN`], it is cut.
+pub struct Db(managed::Object<Manager>);
+
+impl Db {
+    fn new(connection: managed::Object<Manager>) -> Self {
+        connection.watched.begin();
+        Self(connection)
+    }
+
+    /// For who asks more than once: counts from anew at each [`Watched::next`].
+    pub fn watched(&self) -> Arc<Watched> {
+        self.0.watched.clone()
+    }
+}
+
+impl Drop for Db {
+    fn drop(&mut self) {
+        self.0.watched.end();
+    }
+}
+
+impl Deref for Db {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
         &self.0
     }
 }
 
-fn config(url: &str) -> Result<Config, String> {
-    let mut config = Config::from_str(url).map_err(|error| {
-        let cause = std::error::Error::source(&error).map(ToString::to_string);
-        cause.unwrap_or_else(|| error.to_string())
-    })?;
-    if config.get_ssl_mode() == SslMode::Require {
-        return Err("`sslmode=require` comes with a later version".into());
+impl DerefMut for Db {
+    fn deref_mut(&mut self) -> &mut Connection {
+        &mut self.0
     }
-    config.ssl_mode(SslMode::Disable);
-    config.application_name("campanile").connect_timeout(WITHIN).keepalives_idle(Duration::from_secs(30));
-    config.tcp_user_timeout(Duration::from_secs(10));
-    if config.get_hosts().len() > 1 {
-        config.target_session_attrs(TargetSessionAttrs::ReadWrite);
+}
+
+/// Counts the times that somebody began and ended to wait: an odd number while somebody waits.
+#[derive(Default)]
+pub struct Watched(AtomicU64);
+
+impl Watched {
+    fn begin(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
     }
-    Ok(config)
-}
 
-/// Connections that are made when they are wanted.
-pub fn pool(config: Config) -> Result<Pool, String> {
-    let manager = Manager::from_config(config, NoTls, ManagerConfig { recycling_method: RecyclingMethod::Fast });
-    let timeouts = Timeouts { wait: Some(WITHIN), create: Some(WITHIN), recycle: Some(WITHIN) };
-    let pool = Pool::builder(manager).max_size(CONNECTIONS).timeouts(timeouts).runtime(Runtime::Tokio1);
-    pool.build().map_err(|error| error.to_string())
-}
+    fn end(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
 
-/// Where it leads, for people: no user, no password.
-pub fn place(config: &Config) -> String {
-    let hosts = config.get_hosts().iter().map(|host| match host {
-        tokio_postgres::config::Host::Tcp(host) => host.clone(),
-        tokio_postgres::config::Host::Unix(path) => path.display().to_string(),
-    });
-    let hosts = hosts.collect::<Vec<_>>().join(",");
-    format!("PostgreSQL at {hosts}, database `{}`", config.get_dbname().or(config.get_user()).unwrap_or_default())
-}
+    /// What was waited for has come; now it is something else.
+    pub fn next(&self) {
+        self.0.fetch_add(2, Ordering::Relaxed);
+    }
 
-pub fn plain(error: tokio_postgres::Error) -> String {
-    words(&error)
-}
-
-/// What an error says, with the way out where it is known.
-pub fn words(error: &tokio_postgres::Error) -> String {
-    let Some(said) = error.as_db_error() else {
-        let mut cause: &dyn std::error::Error = error;
-        while let Some(deeper) = cause.source() {
-            cause = deeper;
+    /// Returns when one and the same thing was waited for too long.
+    async fn for_too_long(&self, clock: &Clock) {
+        let (mut seen, mut steps) = (0, 0);
+        while steps < ANSWERS_WITHIN.as_secs() {
+            clock.sleep(STEP).await;
+            let now = self.0.load(Ordering::Relaxed);
+            steps = if now % 2 == 1 && now == seen { steps + 1 } else { 0 };
+            seen = now;
         }
-        return format!("cannot be reached: {cause}; does it run, and is its address right?");
+    }
+}
+
+/// One connection of the pool.
+pub struct Connection {
+    client: Client,
+    watched: Arc<Watched>,
+}
+
+impl Deref for Connection {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        &self.client
+    }
+}
+
+impl DerefMut for Connection {
+    fn deref_mut(&mut self) -> &mut Client {
+        &mut self.client
+    }
+}
+
+struct Manager {
+    database: Arc<Database>,
+    links: TaskTracker,
+}
+
+impl managed::Manager for Manager {
+    type Type = Connection;
+    type Error = Unreached;
+
+    async fn create(&self) -> Result<Connection, Unreached> {
+        let (client, link) = self.database.connect().await?;
+        let watched = Arc::<Watched>::default();
+        self.links.spawn(run(link, client.cancel_token(), self.database.clone(), watched.clone()));
+        Ok(Connection { client, watched })
+    }
+
+    async fn recycle(&self, connection: &mut Connection, _: &Metrics) -> RecycleResult<Unreached> {
+        match connection.client.is_closed() {
+            true => Err(RecycleError::message("closed")),
+            false => Ok(()),
+        }
+    }
+}
+
+/// Runs a connection to its end. Whoever waits then hears that it is closed.
+async fn run(link: Link, cancel: tokio_postgres::CancelToken, database: Arc<Database>, watched: Arc<Watched>) {
+    let mut link = pin!(link);
+    tokio::select! {
+        end = &mut link => {
+            if let Err(error) = end {
+                debug!(error = words(&error), "a connection to the database has ended");
+            }
+            return;
+        }
+        () = watched.for_too_long(&database.clock) => {}
+    }
+    warn!("the database gave no answer for {} s; the statement is cancelled", ANSWERS_WITHIN.as_secs());
+    let cancelled = async {
+        tokio::select! {
+            _ = cancel.cancel_query(database.tls.clone()) => {}
+            () = steps(&database.clock, STEP) => {}
+        }
+        steps(&database.clock, STEP).await;
     };
-    let way_out = match *said.code() {
-        SqlState::INVALID_PASSWORD | SqlState::INVALID_AUTHORIZATION_SPECIFICATION => {
-            "; mend user and password in `store`, or pg_hba.conf"
-        }
-        SqlState::INVALID_CATALOG_NAME => "; make it: create database",
-        SqlState::INSUFFICIENT_PRIVILEGE => {
-            "; the user must own the schema: grant create, usage on schema public to it"
-        }
-        SqlState::READ_ONLY_SQL_TRANSACTION => "; name the primary, or all hosts of the cluster",
-        _ => "",
-    };
-    format!("{}{way_out}", said.message())
+    // It may still answer that it was cancelled, which says more than a connection that was cut.
+    tokio::select! {
+        _ = link => {}
+        () = cancelled => {}
+    }
 }

@@ -4,12 +4,14 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use deadpool_postgres::{Object, Pool, PoolError};
 use tokio::sync::{Notify, watch};
+use tokio_postgres::error::SqlState;
 
 use super::book::Book;
+use super::connect::{Db, Pool, Unreached};
 use super::statements::{self, Failed};
 use super::wire::Wire;
+use super::words::Told;
 use crate::clock::Clock;
 use crate::outbox::{Gauges, LaneId, OutboxError};
 
@@ -42,7 +44,7 @@ pub enum Refusal {
     Answer(OutboxError),
     Database(Failed),
     /// No connection was to be had.
-    Pool(PoolError),
+    Pool(Unreached),
 }
 
 impl From<Failed> for Refusal {
@@ -57,8 +59,8 @@ impl From<OutboxError> for Refusal {
     }
 }
 
-impl From<PoolError> for Refusal {
-    fn from(error: PoolError) -> Self {
+impl From<Unreached> for Refusal {
+    fn from(error: Unreached) -> Self {
         Self::Pool(error)
     }
 }
@@ -97,7 +99,7 @@ impl Core {
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub async fn db(&self) -> Result<Object, Refusal> {
+    pub async fn db(&self) -> Result<Db, Refusal> {
         Ok(self.pool.get().await?)
     }
 
@@ -138,7 +140,7 @@ impl Core {
     pub fn failed(&self, refusal: Refusal) -> OutboxError {
         let cause: Arc<dyn std::error::Error + Send + Sync> = match refusal {
             Refusal::Answer(error) => return error,
-            Refusal::Database(error) => Arc::new(error),
+            Refusal::Database(error) => Arc::new(self.told(error)),
             Refusal::Pool(error) => Arc::new(error),
         };
         if self.writable.send_if_modified(|writable| std::mem::replace(writable, false)) {
@@ -156,9 +158,16 @@ impl Core {
         self.statements.fetch_add(1, Ordering::Relaxed);
         match refusal {
             Refusal::Answer(error) => error,
-            Refusal::Database(error) => OutboxError::Unavailable(Arc::new(error)),
+            Refusal::Database(error) => OutboxError::Unavailable(Arc::new(self.told(error))),
             Refusal::Pool(error) => OutboxError::Unavailable(Arc::new(error)),
         }
+    }
+
+    fn told(&self, error: Failed) -> Told {
+        if error.code() == Some(&SqlState::READ_ONLY_SQL_TRANSACTION) {
+            self.pool.leave(); // another host may be the primary now
+        }
+        Told(error)
     }
 
     /// As all replicas made it.

@@ -6,11 +6,14 @@ use refinery_core::{AsyncMigrate, Migration, Runner};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tokio_postgres::{Client, Transaction};
+use tracing::info;
 
-use super::connect::plain;
+use super::words::{plain, words};
 
 /// The table of the versions that were applied: where it stands, the database is ours.
 const HISTORY: &str = "campanile_migrations";
+/// Its `server_version_num`: the oldest that its makers still mended when this was written.
+const OLDEST: i32 = 130_000;
 const VERSIONS: &[(&str, &str)] = &[("V1__outbox", include_str!("migrations/V1__outbox.sql"))];
 
 /// Makes the schema or brings it up to date.
@@ -18,8 +21,16 @@ const VERSIONS: &[(&str, &str)] = &[("V1__outbox", include_str!("migrations/V1__
 /// # Errors
 /// One plain sentence each for: not ours, of a newer version, rights that are missing, whatever else PostgreSQL says.
 pub async fn migrate(db: &mut Client) -> Result<(), String> {
+    let version = "select current_setting('server_version_num')::int, current_setting('server_version')";
+    let version = db.query_typed_one(version, &[]).await.map_err(plain)?;
+    known(version.get(0), version.get(1))?;
     let whole = db.transaction().await.map_err(plain)?;
-    whole.batch_execute("select pg_advisory_xact_lock(hashtext('campanile:migrate'))").await.map_err(plain)?;
+    let lock = "hashtext('campanile:migrate')";
+    let free = whole.query_typed_one(&format!("select pg_try_advisory_xact_lock({lock})"), &[]).await.map_err(plain)?;
+    if !free.get::<_, bool>(0) {
+        info!("another replica is bringing the schema up to date; this one waits for it");
+        whole.batch_execute(&format!("select pg_advisory_xact_lock({lock})")).await.map_err(plain)?;
+    }
     ours(&whole).await?;
     let versions = VERSIONS.iter().map(|(name, sql)| Migration::unapplied(name, sql));
     let versions = versions.collect::<Result<Vec<_>, _>>().map_err(|error| error.to_string())?;
@@ -28,20 +39,29 @@ pub async fn migrate(db: &mut Client) -> Result<(), String> {
     match runner.run_async(&mut Locked(&whole)).await {
         Ok(_) => whole.commit().await.map_err(plain),
         Err(error) => Err(match std::error::Error::source(&error).and_then(|cause| cause.downcast_ref()) {
-            Some(cause) => super::connect::words(cause),
+            Some(cause) => words(cause),
             None => error.to_string(),
         }),
     }
 }
 
+/// `number` as 130004 for 13.4, `name` as its people write it.
+fn known(number: i32, name: &str) -> Result<(), String> {
+    match number {
+        ..OLDEST => Err(format!("it is version {name}, and Campanile needs {} or later", OLDEST / 10_000)),
+        _ => Ok(()),
+    }
+}
+
 /// An empty schema is ours too, soon.
 async fn ours(db: &Transaction<'_>) -> Result<(), String> {
-    let known = db.query_one("select to_regclass($1) is not null", &[&HISTORY]).await.map_err(plain)?.get(0);
+    let known =
+        db.query_typed_one(&format!("select to_regclass('{HISTORY}') is not null"), &[]).await.map_err(plain)?.get(0);
     if known {
-        let newest = db.query_one(&format!("select max(version) from {HISTORY}"), &[]).await.map_err(plain)?;
+        let newest = db.query_typed_one(&format!("select max(version) from {HISTORY}"), &[]).await.map_err(plain)?;
         return match newest.get::<_, Option<i32>>(0) {
             Some(version) if version as usize > VERSIONS.len() => Err(format!(
-                "was written by a newer campanile (schema version {version}, this one knows {}); start that one",
+                "it was written by a newer campanile (schema version {version}, this one knows {}); start that one",
                 VERSIONS.len()
             )),
             _ => Ok(()),
@@ -49,10 +69,10 @@ async fn ours(db: &Transaction<'_>) -> Result<(), String> {
     }
     let others = "select c.relname::text from pg_class c join pg_namespace n on n.oid = c.relnamespace
          where n.nspname = current_schema() and c.relkind in ('r', 'p', 'v', 'm', 'S') order by 1 limit 1";
-    match db.query_opt(others, &[]).await.map_err(plain)? {
+    match db.query_typed_opt(others, &[]).await.map_err(plain)? {
         None => Ok(()),
         Some(table) => Err(format!(
-            "the database is not empty and not Campanile's: it has `{}`; name an empty one, or make one: create database campanile",
+            "it is not empty and not Campanile's: it has `{}`; name another, or make one: create database NAME owner USER",
             table.get::<_, &str>(0)
         )),
     }
@@ -79,7 +99,7 @@ impl AsyncTransaction for Locked<'_> {
 
 impl AsyncQuery<Vec<Migration>> for Locked<'_> {
     async fn query<'a>(&'a mut self, query: &'a str) -> Result<Vec<Migration>, Self::Error> {
-        let rows = self.0.query(query, &[]).await?;
+        let rows = self.0.query_typed(query, &[]).await?;
         let applied = rows.iter().map(|row| {
             // Only refinery writes this table.
             let at = OffsetDateTime::parse(row.get(2), &Rfc3339).unwrap_or(OffsetDateTime::UNIX_EPOCH);
@@ -90,3 +110,15 @@ impl AsyncQuery<Vec<Migration>> for Locked<'_> {
 }
 
 impl AsyncMigrate for Locked<'_> {}
+
+#[cfg(test)]
+mod tests {
+    use super::known;
+
+    #[test]
+    fn an_older_server_is_refused() {
+        assert_eq!(known(130_000, "13.0"), Ok(()));
+        assert_eq!(known(170_006, "17.6 (Debian 17.6-0+deb13u1)"), Ok(()));
+        assert_eq!(known(129_999, "12.22").unwrap_err(), "it is version 12.22, and Campanile needs 13 or later");
+    }
+}

@@ -8,6 +8,7 @@
 mod book;
 mod connect;
 mod core;
+mod encryption;
 mod keeper;
 mod line;
 mod migrate;
@@ -15,7 +16,9 @@ mod placing;
 mod settling;
 mod statements;
 mod taking;
+mod url;
 mod wire;
+mod words;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::Ordering;
@@ -23,15 +26,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use deadpool_postgres::Object;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-pub use self::connect::PostgresUrl;
+use self::connect::{Database, Db, Pool};
 use self::core::{Core, Refusal};
 use self::line::Line;
 use self::statements::{ConversationId, Wanted};
+pub use self::url::PostgresUrl;
 use super::{
     Accepted, Arrival, Aside, DeliveryRow, Due, EventRow, Expired, Filter, Fingerprint, Fleet, Gauges, Hold, Lease,
     Millis, Outbox, OutboxError, Place, Replay, ReplicaId, Settlement, Slot, State, Until,
@@ -80,18 +83,17 @@ impl Postgres {
     /// # Errors
     /// One plain sentence each for: cannot be reached, password, rights, not ours, of a newer version.
     pub async fn open(options: PostgresOptions, clock: Clock, random: &mut fastrand::Rng) -> Result<Self, OutboxError> {
-        let config = options.url.config().clone();
-        let place = connect::place(&config);
+        let place = options.url.place();
         let opening = |why: String| OutboxError::Opening(format!("{place}: {why}"));
-        let (mut first, connection) =
-            config.connect(tokio_postgres::NoTls).await.map_err(|error| opening(connect::plain(error)))?;
+        let database = Arc::new(Database::new(&options.url, clock.clone(), random.fork()).map_err(opening)?);
+        let (mut first, connection) = database.connect().await.map_err(|error| opening(error.to_string()))?;
         let mut tasks = JoinSet::new();
         tasks.spawn(async move { drop(connection.await) });
         migrate::migrate(&mut first).await.map_err(opening)?;
         drop(first);
         while tasks.join_next().await.is_some() {}
 
-        let pool = connect::pool(config.clone()).map_err(opening)?;
+        let pool = Pool::new(database.clone()).map_err(opening)?;
         let core = Arc::new(Core::new(pool, clock, options.max_pending, random.i16(0..SHARDS)));
         let told = |refusal: Refusal| opening(chain(&core.unanswered(refusal)));
         keeper::begin(&core).await.map_err(told)?;
@@ -106,7 +108,7 @@ impl Postgres {
         let mut keeper = JoinSet::new();
         keeper.spawn(keeper::keep(core.clone(), closing.clone()));
         keeper.spawn(wire::tell(core.clone(), closing.clone()));
-        keeper.spawn(wire::hear(core.clone(), config, closing.clone(), random.fork()));
+        keeper.spawn(wire::hear(core.clone(), database, closing.clone(), random.fork()));
         Ok(Self {
             core,
             accepts,
@@ -127,7 +129,7 @@ impl Postgres {
         keeper::end_others(&self.core).await.map_err(|refusal| self.unanswered(refusal))
     }
 
-    async fn db(&self) -> Result<Object, OutboxError> {
+    async fn db(&self) -> Result<Db, OutboxError> {
         if self.closing.is_cancelled() {
             return Err(OutboxError::Closed);
         }

@@ -44,12 +44,14 @@ async fn lead(core: &Core, places: &[Place]) -> Result<HashMap<String, Led>, Ref
     let began = Instant::now();
     let lease = core.book().lease;
     let mut db = core.db().await?;
+    let watched = db.watched();
     let whole = db.transaction().await?;
     // By name: two replicas that start together wait for each other and never in a circle.
     let mut in_order: Vec<&Place> = places.iter().collect();
     in_order.sort_by_key(|place| place.channel.as_str());
     let (mut led, mut lanes) = (HashMap::new(), Vec::new());
     for place in in_order {
+        watched.next(); // there may be a thousand
         let name = place.channel.as_str();
         let there = statements::lane(&whole, place).await?;
         let channel = statements::lead(&whole, name, there, lease).await?;

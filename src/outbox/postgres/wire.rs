@@ -7,11 +7,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use tokio_postgres::{AsyncMessage, Config, NoTls};
+use tokio_postgres::AsyncMessage;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
+use super::connect::Database;
 use super::core::{Core, Refusal};
+use super::words::plain;
 use super::{keeper, statements};
 use crate::outbox::LaneId;
 
@@ -92,10 +94,10 @@ pub async fn say(core: &Core, what: &str) {
 }
 
 /// Listens until the outbox closes, over connections of its own.
-pub async fn hear(core: Arc<Core>, config: Config, closing: CancellationToken, mut random: fastrand::Rng) {
+pub async fn hear(core: Arc<Core>, database: Arc<Database>, closing: CancellationToken, mut random: fastrand::Rng) {
     loop {
         let end = tokio::select! {
-            end = listen(&core, &config) => end,
+            end = listen(&core, &database) => end,
             () = closing.cancelled() => return,
         };
         core.wire.hears.store(false, Ordering::Relaxed);
@@ -110,17 +112,17 @@ pub async fn hear(core: Arc<Core>, config: Config, closing: CancellationToken, m
 }
 
 /// Ends with the connection.
-async fn listen(core: &Core, config: &Config) -> String {
-    let (client, mut connection) = match config.connect(NoTls).await {
+async fn listen(core: &Core, database: &Database) -> String {
+    let (client, mut connection) = match database.connect().await {
         Ok(both) => both,
-        Err(error) => return super::connect::plain(error),
+        Err(error) => return error.to_string(),
     };
     let echo = format!("echo {}", core.clock.elapsed().as_nanos());
     let heard = Notify::new();
     let asks = async {
         let both = format!("listen {CHANNEL}; notify {CHANNEL}, '{echo}'");
-        if let Err(error) = client.batch_execute(&both).await {
-            return super::connect::plain(error);
+        if let Err(why) = database.answer(client.batch_execute(&both)).await {
+            return why;
         }
         let hears = tokio::select! {
             () = heard.notified() => true,
@@ -141,7 +143,7 @@ async fn listen(core: &Core, config: &Config) -> String {
                 Some(Ok(AsyncMessage::Notification(said))) if said.payload() == echo => heard.notify_one(),
                 Some(Ok(AsyncMessage::Notification(said))) => take(core, said.payload()).await,
                 Some(Ok(_)) => {}
-                Some(Err(error)) => return super::connect::plain(error),
+                Some(Err(error)) => return plain(error),
                 None => return "it was closed".to_owned(),
             }
         }
