@@ -9,6 +9,7 @@ mod accept;
 mod admin;
 mod architecture;
 mod commands;
+mod connecting;
 mod crash;
 mod defaults;
 mod delivery;

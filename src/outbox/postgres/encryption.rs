@@ -4,11 +4,12 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::WebPkiSupportedAlgorithms;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 use tokio_postgres::config::SslMode;
 use tokio_postgres_rustls::MakeRustlsConnect;
@@ -61,46 +62,48 @@ impl Encryption {
     /// # Errors
     /// A file that holds none.
     pub fn connector(&self, folder: &Path) -> Result<MakeRustlsConnect, String> {
+        let unusable = |error: &dyn std::fmt::Display| format!("TLS cannot be used: {error}");
+        let provider = tls::provider();
+        let known = provider.signature_verification_algorithms;
         let (roots, wants_name) = match &self.proof {
             Proof::Nothing => (None, false),
             Proof::Chain(file) => (Some(read(&folder.join(file))?), false),
             Proof::Name(Some(file)) => (Some(read(&folder.join(file))?), true),
-            Proof::Name(None) => (Some(tls::roots()), true),
+            Proof::Name(None) => (Some((tls::roots(), Vec::new())), true),
         };
-        let unusable = |error: &dyn std::fmt::Display| format!("TLS cannot be used: {error}");
-        let config = tls::config().map_err(|error| unusable(&error))?;
-        let provider = tls::provider();
-        let known = provider.signature_verification_algorithms;
-        let chain = roots.map(|roots| WebPkiServerVerifier::builder_with_provider(roots.into(), provider).build());
-        let chain = chain.transpose().map_err(|error| unusable(&error))?;
-        let config = match chain {
-            Some(whole) if wants_name => config.with_webpki_verifier(whole),
-            chain => config.dangerous().with_custom_certificate_verifier(Arc::new(Lenient { chain, known })),
-        };
-        Ok(MakeRustlsConnect::new(config.with_no_client_auth()))
+        let chain = roots.map(|(roots, given)| {
+            let chain = WebPkiServerVerifier::builder_with_provider(roots.into(), provider).build();
+            chain.map(|chain| (chain, given)).map_err(|error| unusable(&error))
+        });
+        let verifier = Arc::new(Verifier { chain: chain.transpose()?, wants_name, known });
+        let config = tls::config().map_err(|error| unusable(&error))?.dangerous();
+        Ok(MakeRustlsConnect::new(config.with_custom_certificate_verifier(verifier).with_no_client_auth()))
     }
 }
 
-fn read(file: &Path) -> Result<RootCertStore, String> {
-    let mut roots = RootCertStore::empty();
+type Certificates = Vec<CertificateDer<'static>>;
+
+fn read(file: &Path) -> Result<(RootCertStore, Certificates), String> {
     let unread = |why: &dyn std::fmt::Display| format!("`sslrootcert` {} cannot be used: {why}", file.display());
     let text = std::fs::read(file).map_err(|error| unread(&error))?;
-    for certificate in CertificateDer::pem_slice_iter(&text) {
-        let added = certificate.map_err(|error| error.to_string());
-        let added = added.and_then(|certificate| roots.add(certificate).map_err(|error| error.to_string()));
-        added.map_err(|error| unread(&error))?;
+    let given: Result<Certificates, _> = CertificateDer::pem_slice_iter(&text).collect();
+    let given = given.map_err(|error| unread(&error))?;
+    let mut roots = RootCertStore::empty();
+    for certificate in &given {
+        roots.add(certificate.clone()).map_err(|error| unread(&error))?;
     }
-    if roots.is_empty() { Err(unread(&"it holds no certificate (PEM)")) } else { Ok(roots) }
+    if given.is_empty() { Err(unread(&"it holds no certificate (PEM)")) } else { Ok((roots, given)) }
 }
 
-/// Asks for the chain alone, or for nothing: whatever the name.
 #[derive(Debug)]
-struct Lenient {
-    chain: Option<Arc<WebPkiServerVerifier>>,
+struct Verifier {
+    /// What signs, and the same as it was given; `None`: whoever answers.
+    chain: Option<(Arc<WebPkiServerVerifier>, Certificates)>,
+    wants_name: bool,
     known: WebPkiSupportedAlgorithms,
 }
 
-impl ServerCertVerifier for Lenient {
+impl ServerCertVerifier for Verifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -109,12 +112,19 @@ impl ServerCertVerifier for Lenient {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let Some(chain) = &self.chain else { return Ok(ServerCertVerified::assertion()) };
-        // The name is looked at last, when the chain has been found good.
+        let Some((chain, given)) = &self.chain else { return Ok(ServerCertVerified::assertion()) };
+        // A server's own, signed by itself, is named as its root: by the book it is none.
+        if given.contains(end_entity) {
+            if self.wants_name {
+                verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
+            }
+            return Ok(ServerCertVerified::assertion());
+        }
         match chain.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now) {
+            // The name is looked at last, when the chain has been found good.
             Err(Error::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
-            )) => Ok(ServerCertVerified::assertion()),
+            )) if !self.wants_name => Ok(ServerCertVerified::assertion()),
             end => end,
         }
     }

@@ -76,7 +76,8 @@ fn answered(said: &DbError) -> String {
 fn encrypted(error: &rustls::Error) -> String {
     let rustls::Error::InvalidCertificate(error) = error else { return format!("TLS fails: {error}") };
     match error {
-        CertificateError::UnknownIssuer => {
+        // The second: by somebody of the same name.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
             "its certificate is signed by nobody who is trusted: name who signed it by `sslrootcert=PATH`".into()
         }
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {

@@ -1,0 +1,169 @@
+//! A PostgreSQL server that a test can stop, kill, freeze and start again. It ends with the test's process.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, geteuid, kill_process};
+
+/// Of the server: it refuses to run as root.
+const NOBODY: &str = "65534";
+const PREFIX: &str = "campanile-pg-";
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How a server is stopped; the signals are PostgreSQL's own (its manual, "Shutting Down the Server").
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Stop {
+    /// Sessions are cut, what they had not committed is undone, everything is written.
+    Fast,
+    /// As a power failure, but for what the kernel holds: the next start recovers from the log.
+    Immediate,
+}
+
+pub struct Server {
+    folder: PathBuf,
+    settings: Vec<String>,
+    postmaster: Option<Pid>,
+}
+
+impl Server {
+    /// A new cluster, running, with these settings (`name=value`).
+    pub fn start(settings: &[&str]) -> Self {
+        sweep();
+        let prefix = format!("{PREFIX}{}-", std::process::id());
+        Self::within(tempfile::Builder::new().prefix(&prefix).tempdir().unwrap().keep(), settings)
+    }
+
+    /// As [`Server::start`], in this empty folder.
+    pub fn within(folder: PathBuf, settings: &[&str]) -> Self {
+        if geteuid().is_root() {
+            assert!(Command::new("chown").arg(NOBODY).arg(&folder).status().unwrap().success());
+        }
+        let mut initdb = as_somebody("initdb", false);
+        initdb.args(["-U", "campanile", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync", "-D"]);
+        assert!(initdb.arg(folder.join("data")).status().unwrap().success());
+        let settings = settings.iter().map(ToString::to_string).collect();
+        let mut server = Self { folder, settings, postmaster: None };
+        server.launch();
+        server.until_ready();
+        server
+    }
+
+    /// Of its database `postgres`.
+    pub fn url(&self) -> String {
+        format!("postgres://campanile@{}/postgres", self.folder.display().to_string().replace('/', "%2F"))
+    }
+
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.join("log")).unwrap_or_default()
+    }
+
+    /// Starts it again; it may still be recovering when this returns.
+    pub fn launch(&mut self) {
+        assert!(self.postmaster.is_none(), "it runs");
+        let mut postgres = as_somebody("postgres", true);
+        postgres.arg("-D").arg(self.folder.join("data")).arg("-k").arg(&self.folder).args(["-h", ""]);
+        for setting in &self.settings {
+            postgres.args(["-c", setting]);
+        }
+        let log = std::fs::File::create(self.folder.join("log")).unwrap();
+        let (started, pid) = std::sync::mpsc::channel();
+        // A thread that lives as long as the server: the kernel ends a child with the thread that started it.
+        std::thread::spawn(move || {
+            let mut server = postgres.stderr(log).spawn().unwrap();
+            started.send(Pid::from_child(&server)).unwrap();
+            let _ = server.wait();
+        });
+        self.postmaster = Some(pid.recv().unwrap());
+    }
+
+    pub fn until_ready(&self) {
+        self.until("it starts", || self.log().contains("ready to accept connections"));
+    }
+
+    /// Stops it, and returns when it is gone.
+    pub fn stop(&mut self, how: Stop) {
+        let postmaster = self.postmaster.take().expect("it runs");
+        let signal = match how {
+            Stop::Fast => Signal::INT,
+            Stop::Immediate => Signal::QUIT,
+        };
+        kill_process(postmaster, signal).unwrap();
+        self.until("it stops", || !Path::new("/proc").join(postmaster.as_raw_nonzero().to_string()).exists());
+    }
+
+    /// Every process of it stands still (`Signal::STOP`), or goes on (`Signal::CONT`): as on a machine that is paused.
+    pub fn signal_all(&self, signal: Signal) {
+        let postmaster = self.postmaster.expect("it runs");
+        let _ = kill_process(postmaster, signal);
+        for process in children(postmaster) {
+            let _ = kill_process(process, signal); // it may have ended since
+        }
+    }
+
+    fn until(&self, what: &str, mut holds: impl FnMut() -> bool) {
+        let until = Instant::now() + PATIENCE;
+        while !holds() {
+            assert!(Instant::now() < until, "PostgreSQL: {what}: {}", self.log());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if self.postmaster.is_some() {
+            self.signal_all(Signal::CONT);
+            self.stop(Stop::Immediate);
+        }
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// The newest of the machine's servers.
+fn binaries() -> PathBuf {
+    let mut folders: Vec<PathBuf> = std::fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path().join("bin"))
+        .filter(|bin| bin.join("postgres").exists())
+        .collect();
+    folders.sort_by_key(|bin| bin.parent().and_then(|it| it.file_name()?.to_str()?.parse::<u32>().ok()));
+    folders.pop().expect("PostgreSQL's server is missing: install postgresql")
+}
+
+fn as_somebody(program: &str, ends_with_us: bool) -> Command {
+    let mut command = Command::new("setpriv");
+    if geteuid().is_root() {
+        command.args(["--reuid", NOBODY, "--regid", NOBODY, "--clear-groups"]);
+    }
+    if ends_with_us {
+        command.args(["--pdeathsig", "QUIT"]);
+    }
+    command.arg(binaries().join(program)).current_dir("/").stdout(Stdio::null());
+    command
+}
+
+fn children(of: Pid) -> Vec<Pid> {
+    let of = of.as_raw_nonzero().to_string();
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    let parent = |pid: &i32| {
+        // `pid (name) state parent …`; a name may hold blanks.
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(1).map(|parent| parent == of))
+    };
+    pids.filter(|pid| parent(pid) == Some(true)).filter_map(Pid::from_raw).collect()
+}
+
+/// Removes what processes left that are gone.
+fn sweep() {
+    for entry in std::fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let process = name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next());
+        if process.is_some_and(|process| !Path::new("/proc").join(process).exists()) {
+            let _ = std::fs::remove_dir_all(entry.path()); // another process may be at it
+        }
+    }
+}
