@@ -1,5 +1,7 @@
 //! When `serve` does not start at all, what `check` says of it, and what a wrong command line ends with.
 
+mod postgres;
+
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 

@@ -56,6 +56,21 @@ fn findings_name_the_file_that_was_read() {
 }
 
 #[test]
+fn an_address_of_a_store_that_cannot_be_one_is_told_where_it_stands() {
+    let config = accepted(&HEAD.replace("sqlite://db", "{env: STORE}"));
+    let found = |url: &str| config.check_secrets(&|_| Some(url.to_owned()), Severity::Warning);
+    assert_eq!(found("postgres://u:hunter2@h/db?sslmode=require"), []);
+    for (url, why) in
+        [("postgres://u:hunter2@h/db?sslmode=on", "one of disable"), ("mysql://u:hunter2@h", "postgres://")]
+    {
+        let [finding] = &*found(url) else { panic!("{url}") };
+        assert_eq!((finding.line, finding.severity), (2, Severity::Error));
+        assert!(finding.message.starts_with("`store` is no address of a PostgreSQL: "), "{finding:?}");
+        assert!(finding.message.contains(why) && !format!("{finding:?}").contains("hunter2"), "{finding:?}");
+    }
+}
+
+#[test]
 fn a_token_that_cannot_be_one_is_told_where_it_stands() {
     let yaml = with("slack: {token: {env: SLACK}}\ntelegram: {token: {env: TELEGRAM}}");
     let found = |slack: &str, telegram: &str| {

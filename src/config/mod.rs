@@ -299,12 +299,13 @@ impl Config {
     }
 
     /// A finding for every secret that cannot be resolved, of the severity `missing` (a warning for `check`, an error for
-    /// `serve`), and an error for every token that cannot be one.
+    /// `serve`), and an error for every token and address that cannot be one.
     pub fn check_secrets(&self, env: &dyn Fn(&str) -> Option<String>, missing: Severity) -> Vec<Finding> {
         let found = self.secrets().into_iter().filter_map(|(name, secret)| {
             let Place { line, column } = secret.place;
             let finding = |what: String| Finding::error(&self.file, line, column, format!("`{name}` {what}"));
             match secret.value.resolve(&self.folder, env) {
+                Ok(value) if name == "store" => store::misfit(&value).map(|(what, hint)| finding(what).hint(hint)),
                 Ok(value) => messenger::misfit(&name, &value).map(|(what, hint)| finding(what.to_owned()).hint(hint)),
                 Err(error) => Some(Finding {
                     severity: missing,

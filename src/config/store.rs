@@ -48,6 +48,14 @@ impl PartialEq for Url {
 
 impl Eq for Url {}
 
+const NO_ADDRESS: &str = "is no address of a PostgreSQL";
+const ADDRESS: &str = "as in postgres://user@host:5432/campanile";
+
+/// What is wrong with an address that a secret holds, without the address, and a hint.
+pub(super) fn misfit(url: &SecretString) -> Option<(String, &'static str)> {
+    PostgresUrl::read(url.expose_secret()).err().map(|why| (format!("{NO_ADDRESS}: {why}"), ADDRESS))
+}
+
 pub(super) fn read(node: &Node, folder: &Path, findings: &mut Findings) -> Option<Store> {
     if matches!(node.kind, Kind::Map(_)) {
         return secret::secret(node, findings).map(|secret| Store::Postgres(Url::Secret(secret)));
@@ -73,8 +81,7 @@ pub(super) fn read(node: &Node, folder: &Path, findings: &mut Findings) -> Optio
                 return Some(Store::Postgres(Url::Written(url.into())));
             }
             Err(why) => findings.veiled(|findings| {
-                let hint = "as in postgres://user@host:5432/campanile";
-                findings.hinted(node.place, format!("`store` is no address of a PostgreSQL: {why}"), hint);
+                findings.hinted(node.place, format!("`store` {NO_ADDRESS}: {why}"), ADDRESS);
             }),
         },
         _ => {

@@ -29,7 +29,10 @@ impl PostgresUrl {
     /// # Errors
     /// What is wrong with it, without the URL.
     pub fn read(url: &str) -> Result<Self, String> {
-        let (scheme, rest) = url.split_once("://").ok_or("it begins with postgres://")?;
+        let (scheme, rest) = url.split_once("://").unwrap_or_default();
+        if !matches!(scheme, "postgres" | "postgresql") {
+            return Err("it does not begin with postgres://".into());
+        }
         let (front, query) = rest.split_once('?').unwrap_or((rest, ""));
         let (authority, path) = front.split_at(front.find('/').unwrap_or(front.len()));
         let (user, hosts) = authority.rsplit_once('@').map_or(("", authority), |(user, hosts)| (user, hosts));
@@ -152,7 +155,8 @@ mod tests {
             ("postgres://u:hunter2@h/db?target_session_attrs=standby", "read-write"),
             ("postgres://u:hunter2@h/db?sslcert=a", "sslcert"),
             ("postgres://u:hunter2@/db", "no host"),
-            ("hunter2", "begins with"),
+            ("hunter2", "begin with"),
+            ("mysql://u:hunter2@h", "begin with"),
         ] {
             let told = refused(url);
             assert!(told.contains(why) && !told.contains("hunter2"), "{url}: {told}");

@@ -57,7 +57,7 @@ fn answered(said: &DbError) -> String {
         SqlState::INVALID_AUTHORIZATION_SPECIFICATION => "; mend the user in `store`, or the server's pg_hba.conf",
         SqlState::INVALID_CATALOG_NAME => "; make it: create database NAME owner USER",
         SqlState::INSUFFICIENT_PRIVILEGE | SqlState::INVALID_SCHEMA_NAME => {
-            "; let the user own the database: alter database NAME owner to USER"
+            "; let the user own the database and its tables: alter database NAME owner to USER, or reassign owned"
         }
         SqlState::READ_ONLY_SQL_TRANSACTION => "; name the primary, or all hosts of the cluster",
         SqlState::QUERY_CANCELED => {
