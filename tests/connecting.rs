@@ -1,5 +1,7 @@
 //! The way to PostgreSQL: whom it trusts, which of several hosts it takes, and that nothing waits for ever.
 
+mod pooler;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;

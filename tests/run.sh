@@ -83,6 +83,10 @@ done
 need "$browser" chromium fonts-noto-color-emoji
 [ -n "$(command -v cargo)" ] || PATH="$HOME/.cargo/bin:$PATH"
 need cc gcc libc6-dev
+# The way to PostgreSQL is tried through certificates and through a pooler.
+need openssl openssl
+command -v pgbouncer >/dev/null 2>&1 || PATH="$PATH:/usr/sbin"
+need pgbouncer pgbouncer
 command -v cargo >/dev/null 2>&1 || {
     echo "cargo is missing: install Rust 1.95 or newer from https://rustup.rs and run this again" >&2
     exit 1

@@ -14,7 +14,7 @@ use tracing::{debug, info, warn};
 use super::connect::Database;
 use super::core::{Core, Refusal};
 use super::words::plain;
-use super::{keeper, statements};
+use super::{chain, keeper, statements};
 use crate::outbox::LaneId;
 
 /// Of `NOTIFY`. Databases do not hear each other.
@@ -120,9 +120,13 @@ async fn listen(core: &Core, database: &Database) -> String {
     let echo = format!("echo {}", core.clock.elapsed().as_nanos());
     let heard = Notify::new();
     let asks = async {
-        let both = format!("listen {CHANNEL}; notify {CHANNEL}, '{echo}'");
-        if let Err(why) = database.answer(client.batch_execute(&both)).await {
+        if let Err(why) = database.answer(client.batch_execute(&format!("listen {CHANNEL}"))).await {
             return why;
+        }
+        // By another connection: a pooler by transactions gives each what is said within its own.
+        let told = async { Ok::<_, Refusal>(statements::notify(&**core.db().await?, CHANNEL, &echo).await?) };
+        if let Err(refusal) = told.await {
+            return chain(&core.unanswered(refusal));
         }
         let hears = tokio::select! {
             () = heard.notified() => true,
