@@ -1,5 +1,7 @@
 //! Replicas that share one outbox on PostgreSQL: who sends from which lane, and what becomes of the lanes of one that is gone.
 
+mod mishaps;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;

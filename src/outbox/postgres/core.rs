@@ -27,6 +27,8 @@ pub struct Core {
     pub wire: Wire,
     /// The keeper is to look at once: who is there has changed.
     pub look: Notify,
+    /// Held by who renews the lease or begins another.
+    pub renewing: tokio::sync::Mutex<()>,
     pub writable: watch::Sender<bool>,
     started: Instant,
     /// Milliseconds after `started`.
@@ -85,6 +87,7 @@ impl Core {
             book: Mutex::default(),
             wire: Wire::default(),
             look: Notify::new(),
+            renewing: tokio::sync::Mutex::default(),
             writable: watch::Sender::new(true),
             started: Instant::now(),
             last_write: AtomicI64::new(0),

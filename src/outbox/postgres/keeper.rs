@@ -19,6 +19,8 @@ const EVERY: Duration = Duration::from_millis(2_500);
 const POLL: Duration = Duration::from_millis(250);
 /// A lease that was not renewed for so long is ended by whoever watched it all the time.
 pub const DEAD_AFTER: Duration = Duration::from_secs(10);
+/// Between two looks of a watch: a lease that is renewed all the time is seen standing still for one beat longer.
+const BLIND_AFTER: Duration = Duration::from_millis(7_500);
 /// Its holder sends nothing in the last part of that time: a call may take as long to leave.
 const MARGIN: Duration = Duration::from_secs(2);
 
@@ -30,12 +32,17 @@ const UNSURE_AFTER: Duration = Duration::from_millis(500);
 struct Watch {
     /// Each with when its beat was first seen.
     seen: HashMap<i64, (Beat, Duration)>,
+    looked: Duration,
 }
 
 impl Watch {
-    /// Takes in what the table shows at `now`, and gives the leases that were not renewed for too long.
+    /// Takes in what the table shows at `now`, and gives the leases that were not renewed for too long. Who could not look
+    /// for a while watches anew: where the database stood still, nobody could renew his lease.
     fn look(&mut self, beats: &[Beat], now: Duration) -> Vec<Beat> {
-        let before = std::mem::take(&mut self.seen);
+        let mut before = std::mem::take(&mut self.seen);
+        if now.saturating_sub(std::mem::replace(&mut self.looked, now)) > BLIND_AFTER {
+            before.clear();
+        }
         for beat in beats {
             let since = before.get(&beat.lease).filter(|(known, _)| known == beat).map_or(now, |(_, since)| *since);
             self.seen.insert(beat.lease, (*beat, since));
@@ -93,6 +100,7 @@ pub async fn keep(core: Arc<Core>, closing: CancellationToken) {
 
 /// Makes sure of the lease for a while, or begins another: then nothing is held any more.
 pub async fn renew(core: &Core) -> Result<(), Refusal> {
+    let _one_at_a_time = core.renewing.lock().await; // or each begins a lease of its own
     let (db, began) = (core.db().await?, std::time::Instant::now());
     let (sent, lease) = (core.clock.elapsed(), core.book().lease);
     let renewed = match lease {
@@ -185,7 +193,8 @@ pub async fn look(core: &Core, whoever: bool) -> Result<(), Refusal> {
     let mut book = core.book();
     for lane in busy {
         let is_ours = match lane.lease {
-            Some(lease) => Some(lease) == book.lease && book.holds(lane.lane),
+            // Also where it was claimed or given up and the answer was lost: a claim finds out.
+            Some(lease) => Some(lease) == book.lease,
             None => whoever || book.comes_first(lane.lane),
         };
         if is_ours {
@@ -238,10 +247,22 @@ mod tests {
         let (mine, other) = (|beat| Beat { lease: 1, beat }, |beat| Beat { lease: 2, beat });
         let at = Duration::from_secs;
         assert_eq!(watch.look(&[mine(1), other(7)], at(100)), []);
-        assert_eq!(watch.look(&[mine(2), other(7)], at(109)), []);
-        assert_eq!(watch.look(&[mine(3), other(7)], at(110)), [other(7)]);
-        assert_eq!(watch.look(&[mine(4), other(8)], at(111)), [], "it was renewed after all");
-        assert_eq!(watch.look(&[mine(5)], at(130)), []);
-        assert_eq!(watch.look(&[mine(6), other(8)], at(140)), [], "who was gone is watched anew");
+        assert_eq!(watch.look(&[mine(2), other(7)], at(105)), []);
+        assert_eq!(watch.look(&[mine(3), other(7)], at(109)), []);
+        assert_eq!(watch.look(&[mine(4), other(7)], at(110)), [other(7)]);
+        assert_eq!(watch.look(&[mine(5), other(8)], at(111)), [], "it was renewed after all");
+        assert_eq!(watch.look(&[mine(6)], at(118)), []);
+        assert_eq!(watch.look(&[mine(7), other(8)], at(122)), [], "who was gone is watched anew");
+    }
+
+    #[test]
+    fn nobody_is_called_dead_by_who_did_not_look() {
+        let mut watch = Watch::default();
+        let (other, at) = (Beat { lease: 2, beat: 7 }, Duration::from_secs);
+        assert_eq!(watch.look(&[other], at(100)), []);
+        assert_eq!(watch.look(&[other], at(105)), []);
+        assert_eq!(watch.look(&[other], at(118)), [], "the database stood still: he could not renew it either");
+        assert_eq!(watch.look(&[other], at(123)), []);
+        assert_eq!(watch.look(&[other], at(128)), [other]);
     }
 }

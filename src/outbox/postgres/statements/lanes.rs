@@ -11,7 +11,8 @@ use crate::outbox::{Due, Hold, LaneId, OutboxError, Part};
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct ConversationId(pub i64);
 
-/// Takes those of the conversations that are free, and gives them. What another replica is just taking is left to it.
+/// Takes those of the conversations that are free, or were taken by this lease before, and gives them. What another replica
+/// is just taking is left to it.
 pub async fn claim(
     db: &impl GenericClient,
     lease: i64,
@@ -21,7 +22,8 @@ pub async fn claim(
     let rows = db
         .query_typed(
             "update conversations set lease = $1 where id in
-                 (select id from conversations where id = any ($2) and lease is null order by id for update skip locked)
+                 (select id from conversations where id = any ($2) and (lease is null or lease = $1)
+                  order by id for update skip locked)
              returning id",
             given![lease => INT8, ids => INT8_ARRAY],
         )

@@ -33,9 +33,10 @@ pub async fn leases(db: &impl GenericClient) -> Result<Vec<Beat>> {
     rows.iter().map(|row| Ok(Beat { lease: row.try_get(0)?, beat: row.try_get(1)? })).collect()
 }
 
-/// Takes hold of a lease that nobody renewed since `seen`; nothing is written under it from now on. `false`: it lives.
+/// Takes hold of a lease that nobody renewed since `seen`; nothing is written under it from now on. `false`: it lives, or
+/// another is at it, for whom nobody waits: he may stand still himself.
 pub async fn take_lease(db: &Transaction<'_>, seen: Beat) -> Result<bool> {
-    let taken = "select id from leases where id = $1 and beat = $2 for update";
+    let taken = "select id from leases where id = $1 and beat = $2 for update skip locked";
     Ok(db.query_typed_opt(taken, given![seen.lease => INT8, seen.beat => INT8]).await?.is_some())
 }
 
