@@ -1,14 +1,13 @@
 //! A disk that is full, broken or read-only stops intake, not the truth, and heals without a restart.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use campanile::clock::Clock;
 use campanile::simulator::{SlackSimulator, TelegramSimulator};
 
-use crate::harness::child::Bridge;
+use crate::harness::child::{Bridge, preloaded};
 use crate::harness::{Answer, Client, HOOK_SECRET, LOOPBACK, SLACK, Setup, TELEGRAM, numbered};
 
 const ENOSPC: i32 = 28;
@@ -32,7 +31,7 @@ impl Machine {
         let folder = tempfile::tempdir().unwrap();
         let order = folder.path().join("disk-order");
         let mut bridge = Bridge::new(folder.path(), &setup, &slack.api_url(), &telegram.api_url());
-        bridge.env("LD_PRELOAD", faulty_disk(folder.path()).to_str().unwrap());
+        bridge.env("LD_PRELOAD", preloaded("faulty_disk", folder.path()).to_str().unwrap());
         bridge.env("FAULTY_DISK", order.to_str().unwrap());
         bridge.start().await;
         Self { slack, telegram, bridge, client: Client::default(), order, folder }
@@ -70,15 +69,6 @@ impl Machine {
         };
         (self.slack.record(|record| texts(record, SLACK)), self.telegram.record(|record| texts(record, TELEGRAM)))
     }
-}
-
-/// Compiles the disk: a C compiler is there wherever SQLite could be built.
-fn faulty_disk(folder: &Path) -> PathBuf {
-    let library = folder.join("faulty_disk.so");
-    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/harness/faulty_disk.c");
-    let built = Command::new("cc").args(["-shared", "-fPIC", "-O1", "-o"]).arg(&library).arg(source).status().unwrap();
-    assert!(built.success());
-    library
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -14,7 +14,7 @@ use campanile::outbox::{
 };
 use serde_json::value::RawValue;
 
-use crate::harness::postgres::Database;
+use crate::harness::postgres::{Database, connect};
 
 const START: i64 = 1_778_577_302_000;
 const LANES: usize = 24;
@@ -248,7 +248,7 @@ async fn a_channel_that_another_replica_sends_to_is_led_anew_when_that_leaves_it
     };
     let heads = tokio::time::timeout(PATIENCE, found).await.expect("it is sent from its new lane");
     assert_eq!(heads[0].document, arrival(2, 0, 0..1).document);
-    let db = database.client().await;
+    let db = connect(&database.url).await;
     let key = "select l.key from channels c join lanes l on l.id = c.lane where c.name = $1";
     assert_eq!(db.query_one(key, &[&channel.as_str()]).await.unwrap().get::<_, String>(0), "slack:NEW");
 }

@@ -93,22 +93,38 @@ impl Bridge {
 
     /// Starts it; `false` when it ended before it was ready, as a fail point can make it.
     pub async fn starts(&mut self) -> bool {
-        let log = std::fs::File::options().append(true).create(true).open(self.log_path()).unwrap();
-        let child = self.command("serve").stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap();
-        self.child = Some(child);
+        self.launch();
         let client = Client::default();
         for _ in 0..2_000 {
             let ready = client.get(&format!("http://{}/readyz", self.public)).try_body("").await;
             if ready.is_ok_and(|answer| answer.status == 200) {
                 return true;
             }
-            if self.child.as_mut().is_some_and(|child| child.try_wait().unwrap().is_some()) {
-                self.child = None;
+            if !self.runs() {
                 return false;
             }
             tokio::time::sleep(std::time::Duration::from_millis(5)).await;
         }
         panic!("it does not become ready: {}", self.log());
+    }
+
+    /// Starts it, and does not wait.
+    pub fn launch(&mut self) {
+        let log = std::fs::File::options().append(true).create(true).open(self.log_path()).unwrap();
+        let child = self.command("serve").stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap();
+        self.child = Some(child);
+    }
+
+    /// Whether it was started and did not end by itself since.
+    pub fn runs(&mut self) -> bool {
+        self.child.take_if(|child| child.try_wait().unwrap().is_some());
+        self.child.is_some()
+    }
+
+    /// SIGSTOP, SIGCONT.
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_child(self.child.as_ref().expect("it runs"));
+        rustix::process::kill_process(pid, signal).unwrap();
     }
 
     pub fn log_path(&self) -> PathBuf {
@@ -160,11 +176,22 @@ impl Drop for Bridge {
     }
 }
 
+/// Compiles what is loaded before libc (`LD_PRELOAD`): a C compiler is there wherever SQLite could be built.
+pub fn preloaded(name: &str, folder: &Path) -> PathBuf {
+    let library = folder.join(format!("{name}.so"));
+    let source = format!("{}/tests/harness/{name}.c", env!("CARGO_MANIFEST_DIR"));
+    let built = Command::new("cc").args(["-shared", "-fPIC", "-O1", "-o"]).arg(&library).arg(source).status().unwrap();
+    assert!(built.success());
+    library
+}
+
 /// Runs a command of the binary to its end.
 pub fn run(arguments: &[&str], env: &[(&str, &str)]) -> Output {
     Command::new(BINARY).args(arguments).env_clear().envs(env.iter().copied()).output().unwrap()
 }
 
+/// None of those that the kernel gives to outgoing connections: it must still be free when the process starts anew.
 fn free_port() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    let mut ports = std::iter::repeat_with(|| TcpListener::bind(("127.0.0.1", fastrand::u16(10_000..30_000))));
+    ports.find_map(Result::ok).unwrap().local_addr().unwrap()
 }

@@ -113,7 +113,7 @@ impl Setup {
 
 /// config.yaml over simulators.
 pub fn config_text(setup: &Setup, slack_url: &str, telegram_url: &str, listen: &str, admin: &str) -> String {
-    let Setup { store, routes, channels, slack_pace, telegram_pace, more, source, .. } = setup;
+    let Setup { routes, channels, slack_pace, telegram_pace, more, source, store, .. } = setup;
     format!(
         "server: {{listen: '{listen}', admin: '{admin}', shutdown_seconds: 10}}\n\
          store: '{store}'\n\

@@ -32,10 +32,6 @@ impl Database {
         Self { url: format!("{front}/{name}{options}") }
     }
 
-    pub async fn client(&self) -> Client {
-        connect(&self.url).await
-    }
-
     pub fn url(&self) -> PostgresUrl {
         PostgresUrl::read(&self.url).unwrap()
     }

@@ -9,7 +9,7 @@ use super::{LANES, PATIENCE, Replica, STEP, two};
 use crate::harness::postgres::{Database, connect};
 
 /// What a claim of all lanes leaves whose answer was lost.
-const CLAIMED: &str = "update lanes set lease = (select max(id) from leases)";
+const CLAIMED: &str = "update conversations set lease = (select max(id) from leases)";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_claim_whose_answer_was_lost_is_made_again() {
@@ -74,10 +74,11 @@ async fn who_stands_still_while_he_ends_a_dead_lease_holds_nobody_up() {
     let turn = one.claimed(1).await.remove(0);
     let mut db = connect(&database.url).await;
     let stands_still = db.transaction().await.unwrap();
-    let dead = "select id from leases where id not in (select lease from lanes where lease is not null) for update";
+    let dead =
+        "select id from leases where id not in (select lease from conversations where lease is not null) for update";
     assert_eq!(stands_still.query(dead, &[]).await.unwrap().len(), 1);
     let db = connect(&database.url).await;
-    let beats = "select max(beat) from leases where id in (select lease from lanes)";
+    let beats = "select max(beat) from leases where id in (select lease from conversations)";
     for _ in 0..8 {
         let before: i64 = db.query_one(beats, &[]).await.unwrap().get(0);
         one.clock.pass(STEP);
