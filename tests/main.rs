@@ -24,6 +24,7 @@ mod limits;
 mod metrics;
 mod outbox;
 mod pace;
+mod pg_faults;
 mod reading;
 mod readme;
 mod reload;

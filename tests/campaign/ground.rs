@@ -131,6 +131,8 @@ impl Ground {
     pub async fn drain(&self) -> Option<String> {
         self.slack.clear();
         self.telegram.clear();
+        self.slack.fault(poison());
+        self.telegram.fault(poison());
         self.slack.come_up().await.unwrap();
         self.telegram.come_up().await.unwrap();
         let empty = async {
@@ -175,10 +177,15 @@ impl Ground {
     }
 }
 
+/// What messengers never take.
+fn poison() -> Rule {
+    let is_poison = |call: &Call| call.body["text"].as_str().and_then(lanes::number).is_some_and(lanes::is_poison);
+    Fault::error("a_word_that_nobody_knows").always().when(is_poison)
+}
+
 /// What messengers do all the time.
 fn rules(random: &mut fastrand::Rng) -> Vec<Rule> {
-    let poison = |call: &Call| call.body["text"].as_str().and_then(lanes::number).is_some_and(lanes::is_poison);
-    let mut rules = vec![Fault::error("a_word_that_nobody_knows").always().when(poison)];
+    let mut rules = vec![poison()];
     for (fault, probability) in [
         (Fault::LoseAnswer, 0.002),
         (Fault::ResetAfter, 0.001),

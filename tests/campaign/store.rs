@@ -73,9 +73,10 @@ pub async fn is_at_rest(url: &str, replicas: usize) -> bool {
 
 pub async fn what_stays(url: &str) -> String {
     let db = connect(url).await;
-    let pending = "select l.key || ': ' || count(*) || ' from ' || min(d.id) || ', lease ' || coalesce(max(l.lease)::text, 'none')
+    let pending = "select l.key || ': ' || count(*) || ' from ' || min(d.id) || ', lease ' || coalesce(max(v.lease)::text, 'none')
             || ', hold ' || coalesce(max(l.hold_reason), 'none')
-        from deliveries d join channels c on c.id = d.channel left join lanes l on l.id = c.lane where d.state = 0 group by l.key";
+        from deliveries d join channels c on c.id = d.channel left join lanes l on l.id = c.lane
+        left join conversations v on v.id = l.conversation where d.state = 0 group by l.key";
     let leases = "select 'lease ' || id || ' of ' || holder || ' beat ' || beat from leases";
     let mut all = Vec::<String>::new();
     for statement in [pending, leases] {

@@ -77,6 +77,12 @@ impl Server {
         self.postmaster = Some(pid.recv().unwrap());
     }
 
+    /// It may have given up by itself.
+    pub fn runs(&mut self) -> bool {
+        self.postmaster.take_if(|postmaster| !is_there(*postmaster));
+        self.postmaster.is_some()
+    }
+
     pub fn until_ready(&self) {
         self.until("it starts", || self.log().contains("ready to accept connections"));
     }
@@ -89,7 +95,7 @@ impl Server {
             Stop::Immediate => Signal::QUIT,
         };
         kill_process(postmaster, signal).unwrap();
-        self.until("it stops", || !Path::new("/proc").join(postmaster.as_raw_nonzero().to_string()).exists());
+        self.until("it stops", || !is_there(postmaster));
     }
 
     /// Every process of it stands still (`Signal::STOP`), or goes on (`Signal::CONT`): as on a machine that is paused.
@@ -112,12 +118,16 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        if self.postmaster.is_some() {
+        if self.runs() {
             self.signal_all(Signal::CONT);
             self.stop(Stop::Immediate);
         }
         let _ = std::fs::remove_dir_all(&self.folder);
     }
+}
+
+fn is_there(process: Pid) -> bool {
+    Path::new("/proc").join(process.as_raw_nonzero().to_string()).exists()
 }
 
 /// The newest of the machine's servers.
