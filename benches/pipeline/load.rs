@@ -18,10 +18,10 @@ static NUMBER: AtomicU32 = AtomicU32::new(0);
 const MARK: &[u8] = b"zq";
 const DIGITS: usize = 9;
 
-/// How much to send, and how fast.
-#[derive(Clone, Copy)]
+/// How much to send, where to, and how fast.
 pub struct Load {
-    pub to: SocketAddr,
+    /// The connections take them in turn.
+    pub to: Vec<SocketAddr>,
     pub connections: u32,
     pub most: Most,
     /// Triggers per second in all; without it each connection sends as soon as it is answered.
@@ -82,8 +82,9 @@ impl Load {
         }));
         let begun = Instant::now();
         let mut connections = JoinSet::new();
-        for number in 0..self.connections {
-            connections.spawn(self.connection(number, begun, left.clone()));
+        let load = Arc::new(self);
+        for number in 0..load.connections {
+            connections.spawn(load.clone().connection(number, begun, left.clone()));
         }
         let mut done = Done::default();
         while let Some(part) = connections.join_next().await {
@@ -98,8 +99,8 @@ impl Load {
         done
     }
 
-    async fn connection(self, place: u32, begun: Instant, left: Arc<AtomicU32>) -> Done {
-        let mut stream = TcpStream::connect(self.to).await.expect("the server listens");
+    async fn connection(self: Arc<Self>, place: u32, begun: Instant, left: Arc<AtomicU32>) -> Done {
+        let mut stream = TcpStream::connect(self.to[place as usize % self.to.len()]).await.expect("the server listens");
         stream.set_nodelay(true).expect("a socket");
         let mut trigger = Trigger::new();
         let mut answer = vec![0; 8 << 10];

@@ -23,19 +23,29 @@ pub enum Stop {
 pub struct Server {
     folder: PathBuf,
     settings: Vec<String>,
+    env: Vec<(String, String)>,
     postmaster: Option<Pid>,
 }
 
 impl Server {
     /// A new cluster, running, with these settings (`name=value`).
     pub fn start(settings: &[&str]) -> Self {
+        Self::start_with(settings, &[])
+    }
+
+    /// As [`Server::start`], with these variables in its processes' environment.
+    pub fn start_with(settings: &[&str], env: &[(&str, &str)]) -> Self {
         sweep();
         let prefix = format!("{PREFIX}{}-", std::process::id());
-        Self::within(tempfile::Builder::new().prefix(&prefix).tempdir().unwrap().keep(), settings)
+        Self::make(tempfile::Builder::new().prefix(&prefix).tempdir().unwrap().keep(), settings, env)
     }
 
     /// As [`Server::start`], in this empty folder.
     pub fn within(folder: PathBuf, settings: &[&str]) -> Self {
+        Self::make(folder, settings, &[])
+    }
+
+    fn make(folder: PathBuf, settings: &[&str], env: &[(&str, &str)]) -> Self {
         if geteuid().is_root() {
             assert!(Command::new("chown").arg(NOBODY).arg(&folder).status().unwrap().success());
         }
@@ -43,7 +53,8 @@ impl Server {
         initdb.args(["-U", "campanile", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync", "-D"]);
         assert!(initdb.arg(folder.join("data")).status().unwrap().success());
         let settings = settings.iter().map(ToString::to_string).collect();
-        let mut server = Self { folder, settings, postmaster: None };
+        let env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let mut server = Self { folder, settings, env, postmaster: None };
         server.launch();
         server.until_ready();
         server
@@ -66,6 +77,7 @@ impl Server {
         for setting in &self.settings {
             postgres.args(["-c", setting]);
         }
+        postgres.envs(self.env.iter().map(|(name, value)| (name, value)));
         let log = std::fs::File::create(self.folder.join("log")).unwrap();
         let (started, pid) = std::sync::mpsc::channel();
         // A thread that lives as long as the server: the kernel ends a child with the thread that started it.
