@@ -25,8 +25,19 @@ pub struct Book {
     pub slots_made: HashMap<String, u32>,
     /// How often something was said to be pending in a lane.
     told: HashMap<LaneId, u64>,
+    /// What the lanes' turns were given, where it was all that there was.
+    given: HashMap<LaneId, Given>,
     /// The leases of all replicas that live, this one's too.
     fleet: Vec<i64>,
+}
+
+/// All that was pending in a lane when its turn asked.
+struct Given {
+    turn: u64,
+    /// How often something had been said to be pending there.
+    told: u64,
+    /// How many of it have not ended yet.
+    left: usize,
 }
 
 impl Book {
@@ -74,6 +85,25 @@ impl Book {
 
     pub fn conversation(&self, lane: LaneId) -> Option<ConversationId> {
         self.conversations.get(&lane).copied()
+    }
+
+    /// The turn was given all that was pending, when it had been `told` so far.
+    pub fn gave_all(&mut self, turn: &Lease, told: u64, left: usize) {
+        self.given.insert(turn.lane, Given { turn: turn.number, told, left });
+    }
+
+    /// A delivery of the lane has ended.
+    pub fn ended(&mut self, lane: LaneId) {
+        self.lanes.ended(lane);
+        if let Some(given) = self.given.get_mut(&lane) {
+            given.left = given.left.saturating_sub(1);
+        }
+    }
+
+    /// All that the turn was given has ended, and nothing was said to be pending since: to ask would be idle.
+    pub fn is_through(&self, turn: &Lease) -> bool {
+        let given = self.given.get(&turn.lane).filter(|given| given.turn == turn.number && given.left == 0);
+        given.is_some_and(|given| given.told == self.told(turn.lane))
     }
 
     pub fn holds(&self, lane: LaneId) -> bool {

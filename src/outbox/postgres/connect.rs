@@ -134,6 +134,8 @@ impl Pool {
         let timeouts = Timeouts { wait: Some(FREE_WITHIN), create: None, recycle: None };
         let manager = Manager { database, links: TaskTracker::new() };
         let pool = managed::Pool::builder(manager).max_size(CONNECTIONS).timeouts(timeouts).runtime(Runtime::Tokio1);
+        // The server's process that answered last has what it needs at hand.
+        let pool = pool.queue_mode(managed::QueueMode::Lifo);
         pool.build().map(Self).map_err(|error| error.to_string())
     }
 

@@ -1,6 +1,8 @@
 //! Callers that want the same kind of statement stand in line: whatever waits while one is on its way goes together with
 //! the next (group commit).
 
+use std::time::Duration;
+
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -8,6 +10,10 @@ use crate::outbox::OutboxError;
 
 /// Callers in line; above it they wait for a place.
 const LONGEST: usize = 4_096;
+/// From so many callers on, those that were just answered are waited for, for this long: they come back together, and a
+/// statement for the first of them alone would keep the others waiting.
+const CROWD: usize = 16;
+const BREATH: Duration = Duration::from_millis(2);
 
 type Answer<A> = oneshot::Sender<Result<A, OutboxError>>;
 
@@ -28,7 +34,7 @@ pub struct Line<T, A>(mpsc::Sender<Request<T, A>>);
 impl<T, A> Line<T, A> {
     pub fn new(closing: CancellationToken) -> (Self, Front<T, A>) {
         let (end, front) = mpsc::channel(LONGEST);
-        (Self(end), Front { requests: front, closing })
+        (Self(end), Front { requests: front, closing, answered: 0 })
     }
 
     /// Cancel safe in that what is wanted is done whole or not at all.
@@ -42,17 +48,42 @@ impl<T, A> Line<T, A> {
 pub struct Front<T, A> {
     requests: mpsc::Receiver<Request<T, A>>,
     closing: CancellationToken,
+    /// Of the batch before.
+    answered: usize,
 }
 
 impl<T, A> Front<T, A> {
     /// Whatever waits, at most `most`, once something does. `None`: the line is closed and nothing is left in it.
     pub async fn next(&mut self, most: usize) -> Option<Vec<Request<T, A>>> {
+        let crowd = self.answered + self.requests.len();
         let mut batch = Vec::new();
         tokio::select! {
             biased;
-            received = self.requests.recv_many(&mut batch, most) => return (received > 0).then_some(batch),
-            () = self.closing.cancelled() => self.requests.close(),
+            _ = self.requests.recv_many(&mut batch, most) => {}
+            () = self.closing.cancelled() => {
+                self.requests.close();
+                self.requests.recv_many(&mut batch, most).await;
+            }
         }
-        (self.requests.recv_many(&mut batch, most).await > 0).then_some(batch)
+        if crowd >= CROWD {
+            self.gather(&mut batch, (crowd / 4 * 3).min(most)).await;
+        }
+        self.answered = batch.len();
+        (!batch.is_empty()).then_some(batch)
+    }
+
+    async fn gather(&mut self, batch: &mut Vec<Request<T, A>>, wanted: usize) {
+        #[expect(clippy::disallowed_methods, reason = "a clock that is held must not hold the line: it is no promise")]
+        let breath = tokio::time::sleep(BREATH);
+        tokio::pin!(breath);
+        while batch.len() < wanted {
+            let room = wanted - batch.len();
+            tokio::select! {
+                biased;
+                received = self.requests.recv_many(batch, room) => if received == 0 { return },
+                () = self.closing.cancelled() => return,
+                () = &mut breath => return,
+            }
+        }
     }
 }

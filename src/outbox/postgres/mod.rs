@@ -13,6 +13,7 @@ mod keeper;
 mod line;
 mod migrate;
 mod placing;
+mod reading;
 mod settling;
 mod statements;
 mod taking;
@@ -63,6 +64,7 @@ pub struct Postgres {
     core: Arc<Core>,
     accepts: Line<Arrival, Accepted>,
     asides: Line<Aside, ()>,
+    heads: Line<Wanted, Vec<Due>>,
     settles: Line<(Lease, Settlement), ()>,
     expired: Mutex<Walked>,
     closing: CancellationToken,
@@ -100,10 +102,12 @@ impl Postgres {
         let closing = CancellationToken::new();
         let (accepts, to_take) = Line::new(closing.clone());
         let (asides, to_set_aside) = Line::new(closing.clone());
+        let (heads, to_read) = Line::new(closing.clone());
         let (settles, to_settle) = Line::new(closing.clone());
         let mut lines = JoinSet::new();
         lines.spawn(taking::take(core.clone(), to_take));
         lines.spawn(taking::set_aside(core.clone(), to_set_aside));
+        lines.spawn(reading::read(core.clone(), to_read));
         lines.spawn(settling::settle(core.clone(), to_settle));
         let mut keeper = JoinSet::new();
         keeper.spawn(keeper::keep(core.clone(), closing.clone()));
@@ -113,6 +117,7 @@ impl Postgres {
             core,
             accepts,
             asides,
+            heads,
             settles,
             expired: Mutex::default(),
             closing,
@@ -228,14 +233,20 @@ impl Outbox for Postgres {
 
     async fn heads(&self, turn: &Lease, most: usize) -> Result<Vec<Due>, OutboxError> {
         let lane = turn.lane;
-        let told = self.core.book().told(lane);
-        let lease = self.core.lease()?;
-        let wanted = [Wanted { lane, most: most as i64 }];
-        let rows = statements::heads(&**self.db().await?, lease, &wanted).await;
-        let rows = rows.map_err(|error| self.unanswered(error))?;
-        let heads: Vec<Due> = rows.iter().map(|row| Ok(statements::due(row)?.1)).collect::<Result<_, OutboxError>>()?;
+        let told = {
+            let mut book = self.core.book();
+            if book.is_through(turn) {
+                book.lanes.expect_nothing(lane);
+                return Ok(Vec::new());
+            }
+            book.told(lane)
+        };
+        let heads = self.heads.ask(Wanted { lane, most: most as i64 }).await?;
+        let mut book = self.core.book();
         if heads.is_empty() {
-            self.core.book().found_empty(lane, told);
+            book.found_empty(lane, told);
+        } else if heads.len() < most {
+            book.gave_all(turn, told, heads.len());
         }
         Ok(heads)
     }

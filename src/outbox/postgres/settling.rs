@@ -102,7 +102,7 @@ async fn together(
         if written.contains(&number) {
             let mut book = core.book();
             if settled.state != State::Pending {
-                book.lanes.ended(settled.lane);
+                book.ended(settled.lane);
                 core.pending.fetch_sub(1, Ordering::Relaxed);
             }
             if let Some(hold) = settled.hold {

@@ -73,6 +73,7 @@ pub async fn busy(db: &impl GenericClient, lanes: &[LaneId]) -> Result<Vec<Busy>
 }
 
 /// A holder's question for the first pending deliveries of its lane.
+#[derive(Clone, Copy)]
 pub struct Wanted {
     pub lane: LaneId,
     pub most: i64,
@@ -98,8 +99,12 @@ pub async fn heads(db: &impl GenericClient, lease: i64, wanted: &[Wanted]) -> Re
     .await
 }
 
-/// The question's number, from 1, and what answers it.
-pub fn due(row: &Row) -> std::result::Result<(i64, Due), OutboxError> {
+/// Which of the questions a row answers.
+pub fn asked_by(row: &Row) -> usize {
+    row.get::<_, i64>(0) as usize - 1
+}
+
+pub fn due(row: &Row) -> std::result::Result<Due, OutboxError> {
     let id: i64 = row.get(1);
     let channel = ChannelName::try_from(row.get::<_, String>(3));
     let parts = row.get::<_, Option<&str>>(11).map(|text| json::<Vec<Part>>(text, "deliveries", "parts", id));
@@ -118,7 +123,7 @@ pub fn due(row: &Row) -> std::result::Result<(i64, Due), OutboxError> {
         reason: row.get(12),
         thread: row.get(13),
     };
-    Ok((row.get(0), due))
+    Ok(due)
 }
 
 pub async fn thread(db: &impl GenericClient, lane: LaneId, issue: &str) -> Result<Option<Receipt>> {

@@ -1,0 +1,45 @@
+//! The line of the questions for heads: lanes share a statement.
+
+use std::sync::Arc;
+
+use super::core::{Core, Refusal};
+use super::line::{Front, Request};
+use super::statements::{self, Wanted};
+use super::taking::again;
+use crate::outbox::{Due, OutboxError};
+
+/// Lanes asked for in one statement: a larger answer would keep the first of them waiting.
+const LARGEST: usize = 64;
+
+pub type Reading = Request<Wanted, Vec<Due>>;
+
+/// Runs until the line is closed and empty.
+pub async fn read(core: Arc<Core>, mut front: Front<Wanted, Vec<Due>>) {
+    while let Some(batch) = front.next(LARGEST).await {
+        match together(&core, &batch).await {
+            Ok(heads) => batch.into_iter().zip(heads).for_each(|(request, heads)| request.answer(heads)),
+            Err(refusal) => {
+                let error = core.unanswered(refusal);
+                batch.into_iter().for_each(|request| request.answer(Err(again(&error))));
+            }
+        }
+    }
+}
+
+/// Each lane's heads, or which of its rows cannot be read.
+async fn together(core: &Core, batch: &[Reading]) -> Result<Vec<Result<Vec<Due>, OutboxError>>, Refusal> {
+    let wanted: Vec<Wanted> = batch.iter().map(|request| request.what).collect();
+    let lease = core.lease()?;
+    core.asked();
+    let rows = statements::heads(&**core.db().await?, lease, &wanted).await?;
+    let mut heads: Vec<Result<Vec<Due>, OutboxError>> = batch.iter().map(|_| Ok(Vec::new())).collect();
+    for row in &rows {
+        let lane = &mut heads[statements::asked_by(row)];
+        match (&mut *lane, statements::due(row)) {
+            (Ok(dues), Ok(due)) => dues.push(due),
+            (Ok(_), Err(error)) => *lane = Err(error),
+            (Err(_), _) => {}
+        }
+    }
+    Ok(heads)
+}
