@@ -156,6 +156,12 @@ impl Lanes {
         leases
     }
 
+    /// Those whose turn it is next, in their order.
+    pub fn next(&self, account: &str) -> impl Iterator<Item = LaneId> {
+        let is_ready = |id: &LaneId| self.lanes.get(id).is_some_and(|lane| lane.line == Line::Ready);
+        self.accounts.get(account).into_iter().flat_map(|account| account.ready.iter().copied()).filter(is_ready)
+    }
+
     pub fn holds(&self, lease: &Lease) -> bool {
         self.lanes.get(&lease.lane).is_some_and(|lane| lane.line == Line::Leased(lease.number))
     }

@@ -125,6 +125,14 @@ impl Book {
         turns.partition(|turn| self.holds(turn.lane))
     }
 
+    /// The conversations of these turns, and of the lanes whose turn comes next if they are for this replica too.
+    pub fn to_claim(&self, account: &str, free: &[Lease], most: usize) -> Vec<ConversationId> {
+        let next = self.lanes.next(account).filter(|lane| !self.holds(*lane) && self.comes_first(*lane));
+        let lanes = free.iter().map(|turn| turn.lane).chain(next.take(most));
+        let wanted: HashSet<ConversationId> = lanes.filter_map(|lane| self.conversation(lane)).collect();
+        wanted.into_iter().collect()
+    }
+
     pub fn with_hold(&self, turn: Lease) -> Lease {
         let since = self.since(turn.lane).unwrap_or_default();
         Lease { held: Held { since, by: ReplicaId(self.lease.unwrap_or_default()) }, ..turn }

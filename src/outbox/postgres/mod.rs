@@ -21,7 +21,6 @@ mod url;
 mod wire;
 mod words;
 
-use std::collections::{HashMap, HashSet};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -53,6 +52,8 @@ const UNREADABLE_KEPT: i64 = 1_000;
 const SHARDS: i16 = 32;
 /// After a claim that failed.
 const CLAIM_AGAIN_MS: Millis = 250;
+/// Lanes taken in one statement: those whose turn comes next are taken along with those whose turn it is.
+const CLAIM_BATCH: usize = 512;
 
 #[derive(Clone)]
 pub struct PostgresOptions {
@@ -153,16 +154,11 @@ impl Postgres {
     }
 
     /// Takes conversations that nobody holds; gives those of the turns that are this replica's now.
-    async fn claim_free(&self, free: Vec<Lease>) -> Result<Vec<Lease>, Refusal> {
+    async fn claim_free(&self, free: Vec<Lease>, wanted: &[ConversationId]) -> Result<Vec<Lease>, Refusal> {
         let began = Instant::now();
-        let wanted: Vec<ConversationId> = {
-            let book = self.core.book();
-            let wanted: HashSet<_> = free.iter().filter_map(|turn| book.conversation(turn.lane)).collect();
-            wanted.into_iter().collect()
-        };
         let lease = self.core.lease()?;
         let db = self.core.db().await?;
-        let claimed = statements::claim(&**db, lease, &wanted).await?;
+        let claimed = statements::claim(&**db, lease, wanted).await?;
         self.core.committed(began);
         let holds = statements::lane_holds(&**db, &claimed).await?;
         self.core.asked();
@@ -205,12 +201,14 @@ impl Outbox for Postgres {
         if !self.core.is_certain() {
             keeper::renew(&self.core).await.map_err(|refusal| self.core.failed(refusal))?;
         }
-        let (mut turns, free) = {
+        let (mut turns, free, wanted) = {
             let mut book = self.core.book();
-            book.claim(account, most, self.core.clock.now_ms())
+            let (held, free) = book.claim(account, most, self.core.clock.now_ms());
+            let wanted = if free.is_empty() { Vec::new() } else { book.to_claim(account, &free, CLAIM_BATCH) };
+            (held, free, wanted)
         };
         if !free.is_empty() {
-            match self.claim_free(free.clone()).await {
+            match self.claim_free(free.clone(), &wanted).await {
                 Ok(more) => turns.extend(more),
                 Err(refusal) => {
                     let error = self.core.failed(refusal);
