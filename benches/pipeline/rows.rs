@@ -288,8 +288,6 @@ fn million(run: &mut Run, store: Store) {
     run.table.row(what, accepts / accepts_before, "", Must::AtLeast(0.9), format!("{}/s; {beside}", figure(accepts)));
 
     bridge.kill();
-    let explained = bridge.database.as_ref().filter(|_| run.how.explains);
-    explained.inspect(|database| database.explain());
     messengers.come_up();
     let (before, started) = (messengers.posted(), Instant::now());
     let first = {
@@ -316,10 +314,8 @@ fn million(run: &mut Run, store: Store) {
     let beside = format!("{}/s; {}/s with {}", figure(messages), figure(messages_before), figure(waiting));
     run.table.row(what, messages / messages_before, "", Must::AtLeast(0.9), beside);
     memory(run, &store.tells(&format!("memory, after start with {pending} pending, sending")), &bridge, limits[2]);
-    if let Some(database) = bridge.database.as_ref().filter(|_| run.how.explains) {
-        for (words, plan) in database.plans(&EXPLAINED) {
-            eprintln!("the plan of `{words} …`{plan}\n");
-        }
+    if store == Postgres && run.how.explains {
+        explain(&mut messengers, &mut bridge);
     }
 }
 
@@ -369,6 +365,19 @@ fn snapshot(run: &mut Run, store: Store) {
     let told: Vec<String> = curve.iter().map(|rate| figure(*rate)).collect();
     let what = store.tells("messages while a snapshot stays open: the last tenth of the backlog, of the first");
     run.told(&what, curve[curve.len() - 1] / curve[0], "", format!("{} /s", told.join(", ")));
+}
+
+/// Prints the plans of the statements by which lanes are claimed and read, from a server that writes them to its log.
+fn explain(messengers: &mut Messengers, bridge: &mut Bridge) {
+    bridge.kill();
+    bridge.database.as_ref().inspect(|database| database.explain());
+    bridge.run();
+    let posted = messengers.posted();
+    messengers.wait_for(posted + 10_000);
+    bridge.kill();
+    for (words, plan) in bridge.database.as_ref().map(|database| database.plans(&EXPLAINED)).unwrap_or_default() {
+        eprintln!("the plan of `{words} …`{plan}\n");
+    }
 }
 
 fn memory(run: &mut Run, what: &str, bridge: &Bridge, must: f64) {

@@ -21,6 +21,7 @@ mod url;
 mod wire;
 mod words;
 
+use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -33,7 +34,8 @@ use tokio_util::sync::CancellationToken;
 use self::connect::{Database, Db, Pool};
 use self::core::{Core, Refusal};
 use self::line::Line;
-use self::statements::{ConversationId, Wanted};
+use self::reading::Wanted;
+use self::statements::ConversationId;
 pub use self::url::PostgresUrl;
 use super::{
     Accepted, Arrival, Aside, DeliveryRow, Due, EventRow, Expired, Filter, Fingerprint, Fleet, Gauges, Hold, Lease,
@@ -239,7 +241,7 @@ impl Outbox for Postgres {
             }
             book.told(lane)
         };
-        let heads = self.heads.ask(Wanted { lane, most: most as i64 }).await?;
+        let heads = self.heads.ask(Wanted { lane, most }).await?;
         let mut book = self.core.book();
         if heads.is_empty() {
             book.found_empty(lane, told);

@@ -4,12 +4,18 @@ use std::sync::Arc;
 
 use super::core::{Core, Refusal};
 use super::line::{Front, Request};
-use super::statements::{self, Wanted};
+use super::statements;
 use super::taking::again;
-use crate::outbox::{Due, OutboxError};
+use crate::outbox::{Due, LaneId, OutboxError};
 
 /// Lanes asked for in one statement: a larger answer would keep the first of them waiting.
 const LARGEST: usize = 64;
+
+/// A holder's question for the first pending deliveries of its lane.
+pub struct Wanted {
+    pub lane: LaneId,
+    pub most: usize,
+}
 
 pub type Reading = Request<Wanted, Vec<Due>>;
 
@@ -28,14 +34,17 @@ pub async fn read(core: Arc<Core>, mut front: Front<Wanted, Vec<Due>>) {
 
 /// Each lane's heads, or which of its rows cannot be read.
 async fn together(core: &Core, batch: &[Reading]) -> Result<Vec<Result<Vec<Due>, OutboxError>>, Refusal> {
-    let wanted: Vec<Wanted> = batch.iter().map(|request| request.what).collect();
+    let lanes: Vec<LaneId> = batch.iter().map(|request| request.what.lane).collect();
+    let most = batch.iter().map(|request| request.what.most).max().unwrap_or_default();
     let lease = core.lease()?;
     core.asked();
-    let rows = statements::heads(&**core.db().await?, lease, &wanted).await?;
+    let rows = statements::heads(&**core.db().await?, lease, &lanes, most).await?;
     let mut heads: Vec<Result<Vec<Due>, OutboxError>> = batch.iter().map(|_| Ok(Vec::new())).collect();
     for row in &rows {
-        let lane = &mut heads[statements::asked_by(row)];
+        let at = statements::asked_by(row);
+        let lane = &mut heads[at];
         match (&mut *lane, statements::due(row)) {
+            (Ok(dues), _) if dues.len() == batch[at].what.most => {}
             (Ok(dues), Ok(due)) => dues.push(due),
             (Ok(_), Err(error)) => *lane = Err(error),
             (Err(_), _) => {}

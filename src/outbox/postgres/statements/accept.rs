@@ -59,7 +59,7 @@ pub async fn accept(db: &impl GenericClient, calls: &Calls<'_>, shard: i16) -> R
     let rows = db
         .query_typed(
             "with calls as materialized (
-                 select c.*, nextval(pg_get_serial_sequence('events', 'id')) as event
+                 select c.*, nextval('events_id_seq') as event
                  from unnest($1, $2, $3, $4, $5, $6, $7) with ordinality
                      as c (fingerprint, received_at, until, source, kind, issue, document, number)
                  order by number
@@ -70,7 +70,7 @@ pub async fn accept(db: &impl GenericClient, calls: &Calls<'_>, shard: i16) -> R
                      where s.until <= (select min(received_at) from calls)
                  returning event
              ), planned as materialized (
-                 select p.*, calls.event, calls.received_at, nextval(pg_get_serial_sequence('deliveries', 'id')) as id
+                 select p.*, calls.event, calls.received_at, nextval('deliveries_id_seq') as id
                  from unnest($8, $9, $10, $11, $12, $13) with ordinality
                      as p (number, channel, give_up_at, route, template, threaded, place)
                  join calls using (number) join fresh using (event)

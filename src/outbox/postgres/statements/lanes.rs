@@ -72,34 +72,28 @@ pub async fn busy(db: &impl GenericClient, lanes: &[LaneId]) -> Result<Vec<Busy>
     rows.iter().map(|row| Ok(Busy { lane: LaneId(row.try_get(0)?), lease: row.try_get(1)? })).collect()
 }
 
-/// A holder's question for the first pending deliveries of its lane.
-#[derive(Clone, Copy)]
-pub struct Wanted {
-    pub lane: LaneId,
-    pub most: i64,
-}
-
-/// What was asked for, in the order of the questions; nothing for a lane that is not held by this lease. Never asked in one
-/// statement with a claim: that would see what was pending before the last holder's settle.
-pub async fn heads(db: &impl GenericClient, lease: i64, wanted: &[Wanted]) -> Result<Vec<Row>> {
-    let (lanes, most): (Vec<i64>, Vec<i64>) = wanted.iter().map(|wanted| (wanted.lane.0, wanted.most)).unzip();
+/// The first `most` pending deliveries of each of the lanes, in the order of the lanes; nothing for one that is not held by
+/// this lease. Never asked in one statement with a claim: that would see what was pending before the last holder's settle.
+/// One limit for all: the planner knows it, and reckons with no more rows than come.
+pub async fn heads(db: &impl GenericClient, lease: i64, lanes: &[LaneId], most: usize) -> Result<Vec<Row>> {
+    let lanes: Vec<i64> = lanes.iter().map(|lane| lane.0).collect();
     db.query_typed(
-        "select w.number, h.* from unnest($2, $3) with ordinality as w (lane, most, number)
+        "select w.number, h.* from unnest($2) with ordinality as w (lane, number)
          join lanes l on l.id = w.lane join conversations v on v.id = l.conversation and v.lease = $1
          cross join lateral (
              select d.id, d.event, c.name, d.route, d.template, e.document, d.planned_at, d.give_up_at, d.attempts,
                     d.unclear, d.parts, d.reason, case when d.threaded then e.issue end
              from channels c cross join lateral (
-                 select * from deliveries where channel = c.id and state = 0 order by id limit w.most) as d
+                 select * from deliveries where channel = c.id and state = 0 order by id limit $3) as d
              join events e on e.id = d.event
-             where c.lane = w.lane order by d.id limit w.most) as h
+             where c.lane = w.lane order by d.id limit $3) as h
          order by w.number, h.id",
-        given![lease => INT8, lanes => INT8_ARRAY, most => INT8_ARRAY],
+        given![lease => INT8, lanes => INT8_ARRAY, most as i64 => INT8],
     )
     .await
 }
 
-/// Which of the questions a row answers.
+/// Which of the lanes asked for a row is of, from 0.
 pub fn asked_by(row: &Row) -> usize {
     row.get::<_, i64>(0) as usize - 1
 }
