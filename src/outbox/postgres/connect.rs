@@ -24,7 +24,7 @@ const CONNECTIONS: usize = 8;
 const FREE_WITHIN: Duration = Duration::from_secs(5);
 /// With one host: from the look-up of its name to the end of the login.
 const LOGIN_WITHIN: Duration = Duration::from_secs(5);
-/// After which a statement is cancelled and its connection given up: a lock may be held, or the network swallow packets.
+/// Then a statement is cancelled and its connection given up: a lock is held, or the network swallows packets.
 pub const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
 /// Time is counted in these: a process that was suspended has waited for one.
 const STEP: Duration = Duration::from_secs(1);

@@ -72,7 +72,8 @@ async fn ours(db: &Transaction<'_>) -> Result<(), String> {
     match db.query_typed_opt(others, &[]).await.map_err(plain)? {
         None => Ok(()),
         Some(table) => Err(format!(
-            "it is not empty and not Campanile's: it has `{}`; name another, or make one: create database NAME owner USER",
+            "it is not empty and not Campanile's: it has `{}`; name another, or make one: \
+             create database NAME owner USER",
             table.get::<_, &str>(0)
         )),
     }
