@@ -4,6 +4,7 @@
 #
 #   CAMPANILE_TARGET   where to build; by default a cache outside the repository
 #   CAMPANILE_KEEP     non-empty: go on after a failed step and tell all of them at the end
+#   CAMPANILE_CAMPAIGN_SECONDS  how long replicas are killed and their PostgreSQL troubled; 60 by default
 #   CAMPANILE_FUZZ_SECONDS  how long each fuzz target runs; 60 by default
 
 set -u
@@ -100,6 +101,7 @@ step fetch cargo fetch --locked
 step format cargo fmt --check
 step lints cargo clippy --locked --all-targets -- -D warnings
 step lints-failpoints cargo clippy --locked --all-targets --features failpoints -- -D warnings
+step lints-campaign cargo clippy --locked --test campaign -- -D warnings
 # As the image has it: `tests/deploy.rs` runs it in an empty root.
 host=$(rustc --print host-tuple)
 flags=$(sed -n 's/^ENV RUSTFLAGS="\(.*\)"$/\1/p' deploy/Dockerfile)
@@ -112,6 +114,7 @@ else
     # The same tests; building nextest would take longer than it saves.
     step tests cargo test --locked --features failpoints --no-fail-fast
 fi
+step campaign cargo test --locked --test campaign
 step documentation env RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
 if cargo deny --version >/dev/null 2>&1; then
     step dependencies cargo deny --locked check

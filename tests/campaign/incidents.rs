@@ -66,6 +66,13 @@ pub struct Incident {
     pub to: Timestamp,
 }
 
+impl Incident {
+    /// From when on the others can go on without it.
+    pub fn over(&self) -> Timestamp {
+        if self.replica.is_some() { self.from } else { self.to }
+    }
+}
+
 /// Deals the deck again and again until the time is over; returns when the last has ended.
 pub async fn play(ground: &Arc<Ground>, time: Duration, mut random: fastrand::Rng) -> Vec<Incident> {
     let until = tokio::time::Instant::now() + time;

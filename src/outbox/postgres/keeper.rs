@@ -19,8 +19,8 @@ const EVERY: Duration = Duration::from_millis(2_500);
 const POLL: Duration = Duration::from_millis(250);
 /// A lease that was not renewed for so long is ended by whoever watched it all the time.
 pub const DEAD_AFTER: Duration = Duration::from_secs(10);
-/// Between two looks of a watch: a lease that is renewed all the time is seen standing still for one beat longer.
-const BLIND_AFTER: Duration = Duration::from_millis(7_500);
+/// Between two looks of a watch. Others may need as long as this once more, and a beat, until they have renewed theirs.
+const BLIND_AFTER: Duration = Duration::from_secs(5);
 /// Its holder sends nothing in the last part of that time: a call may take as long to leave.
 const MARGIN: Duration = Duration::from_secs(2);
 
@@ -91,8 +91,6 @@ pub async fn keep(core: Arc<Core>, closing: CancellationToken) {
         }
         next = core.clock.elapsed() + EVERY;
         if let Err(refusal) = beat(&core, &mut watch).await {
-            // Who does not see the others all the time must not call them dead.
-            watch = Watch::default();
             core.failed(refusal);
         }
     }
