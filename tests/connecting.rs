@@ -28,8 +28,13 @@ fn clock() -> Clock {
 async fn open(url: &str, clock: &Clock) -> Result<Arc<Postgres>, OutboxError> {
     let options = PostgresOptions { url: PostgresUrl::read(url).unwrap(), max_pending: i64::MAX };
     let outbox = Postgres::open(options, clock.clone(), &mut fastrand::Rng::with_seed(7)).await?;
-    let place =
-        Place { channel: channel(), messenger: Messenger::Slack, account: "slack".into(), lane: "slack:C1".into() };
+    let place = Place {
+        channel: channel(),
+        messenger: Messenger::Slack,
+        account: "slack".into(),
+        conversation: "slack:C1".into(),
+        lane: "slack:C1".into(),
+    };
     outbox.place(vec![place]).await?;
     Ok(Arc::new(outbox))
 }

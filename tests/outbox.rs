@@ -243,6 +243,7 @@ contract! {
     lanes:
         a_lane_is_held_by_one_and_read_in_order
         nothing_is_written_under_a_lease_that_has_ended
+        a_turn_goes_on_until_nothing_is_left
         a_lane_with_many_does_not_delay_a_lane_with_one
         lanes_that_become_due_together_take_turns
         work_is_announced

@@ -129,6 +129,18 @@ async fn two(database: &Database) -> (Replica, Replica) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lanes_are_taken_along_with_the_one_whose_turn_it_is() {
+    let database = Database::new().await;
+    let one = Replica::start(&database, Duration::ZERO).await;
+    one.accept(1, 0..LANES).await;
+    let before = one.outbox.gauges().await.unwrap().commits;
+    for _ in 0..LANES {
+        assert_eq!(one.outbox.claim("slack", 1).await.unwrap().len(), 1);
+    }
+    assert_eq!(one.outbox.gauges().await.unwrap().commits, before + 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_lane_is_one_replicas_wherever_the_calls_come_in() {
     let database = Database::new().await;
     let (one, other) = two(&database).await;

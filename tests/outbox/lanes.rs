@@ -40,6 +40,26 @@ pub async fn nothing_is_written_under_a_lease_that_has_ended<S: Store>() {
     assert_eq!(bench.ledger().await, Ledger { delivered: 1, pending: 0, ..before });
 }
 
+pub async fn a_turn_goes_on_until_nothing_is_left<S: Store>() {
+    let bench = Bench::<S>::new().await;
+    bench.accept(1, &["a"]).await;
+    bench.accept(2, &["a"]).await;
+    let (lease, heads) = bench.head("slack").await;
+    bench.settle(&lease, heads[0].id, Next::Delivered).await.unwrap();
+    bench.settle(&lease, heads[1].id, Next::Pending { unclear: false }).await.unwrap();
+    assert_eq!(keys(&bench.outbox.heads(&lease, 9).await.unwrap()), ["TEST-2"], "it has not ended");
+    bench.settle(&lease, heads[1].id, Next::Delivered).await.unwrap();
+    bench.accept(3, &["a"]).await;
+    let heads = bench.outbox.heads(&lease, 9).await.unwrap();
+    assert_eq!(keys(&heads), ["TEST-3"], "it came during the turn");
+    bench.settle(&lease, heads[0].id, Next::Delivered).await.unwrap();
+    assert_eq!(keys(&bench.outbox.heads(&lease, 9).await.unwrap()), [""; 0]);
+    bench.outbox.release(lease, Until::Now);
+    assert!(!bench.is_claimable("slack").await);
+    bench.accept(4, &["a"]).await;
+    assert_eq!(keys(&bench.head("slack").await.1), ["TEST-4"]);
+}
+
 pub async fn a_lane_with_many_does_not_delay_a_lane_with_one<S: Store>() {
     let bench = Bench::<S>::new().await;
     for n in 0..50 {

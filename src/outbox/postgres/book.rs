@@ -211,4 +211,24 @@ mod tests {
         }
         assert!(shares.values().all(|share| (60..140).contains(share)), "{shares:?}");
     }
+
+    #[test]
+    fn a_turn_is_through_when_all_that_there_was_has_ended() {
+        let (lane, mut book) = (LaneId(7), Book::default());
+        book.lanes.add_lane(lane, "slack", None);
+        book.expect(lane);
+        let turn = book.lanes.claim("slack", 1, 0).remove(0);
+        assert!(!book.is_through(&turn), "nothing was asked yet");
+        book.gave_all(&turn, book.told(lane), 2);
+        book.ended(lane);
+        assert!(!book.is_through(&turn), "one is left");
+        book.ended(lane);
+        assert!(book.is_through(&turn));
+        book.expect(lane);
+        assert!(!book.is_through(&turn), "something came since");
+        book.gave_all(&turn, book.told(lane), 0);
+        book.lanes.release(&turn, crate::outbox::Until::Now);
+        let next = book.lanes.claim("slack", 1, 0).remove(0);
+        assert!(!book.is_through(&next), "another turn asks for itself");
+    }
 }

@@ -73,8 +73,7 @@ impl<T, A> Front<T, A> {
     }
 
     async fn gather(&mut self, batch: &mut Vec<Request<T, A>>, wanted: usize) {
-        #[expect(clippy::disallowed_methods, reason = "a clock that is held must not hold the line: it is no promise")]
-        let breath = tokio::time::sleep(BREATH);
+        let breath = breath(BREATH);
         tokio::pin!(breath);
         while batch.len() < wanted {
             let room = wanted - batch.len();
@@ -84,6 +83,50 @@ impl<T, A> Front<T, A> {
                 () = self.closing.cancelled() => return,
                 () = &mut breath => return,
             }
+        }
+    }
+}
+
+/// A wait for company, on the machine's time: no promise hangs on it, and a clock that is held must not hold the line.
+#[expect(clippy::disallowed_methods, reason = "what `Clock::sleep` waits for may be what stands in line")]
+pub async fn breath(time: Duration) {
+    tokio::time::sleep(time).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::task::JoinSet;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn callers_that_were_answered_together_are_waited_for() {
+        let closing = CancellationToken::new();
+        let (line, mut front) = Line::<usize, ()>::new(closing.clone());
+        let line = Arc::new(line);
+        let mut callers = JoinSet::new();
+        for number in 0..CROWD {
+            let line = line.clone();
+            callers.spawn(async move {
+                line.ask(number).await?;
+                for _ in 0..number {
+                    tokio::task::yield_now().await; // each comes back a little later than the one before
+                }
+                line.ask(number).await
+            });
+        }
+        tokio::task::yield_now().await;
+        let together = front.next(100).await.unwrap();
+        assert_eq!(together.len(), CROWD);
+        together.into_iter().for_each(|request| request.answer(Ok(())));
+        let again = front.next(100).await.unwrap();
+        assert!(again.len() >= CROWD / 4 * 3, "{} came together", again.len());
+        again.into_iter().for_each(|request| request.answer(Ok(())));
+        closing.cancel();
+        while let Some(rest) = front.next(100).await {
+            rest.into_iter().for_each(|request| request.answer(Ok(())));
         }
     }
 }

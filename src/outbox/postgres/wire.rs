@@ -13,6 +13,7 @@ use tracing::{debug, info, warn};
 
 use super::connect::Database;
 use super::core::{Core, Refusal};
+use super::line::breath;
 use super::words::plain;
 use super::{chain, keeper, statements};
 use crate::outbox::LaneId;
@@ -22,6 +23,8 @@ const CHANNEL: &str = "campanile";
 /// A replica that does not hear itself in this time hears nobody.
 const ECHO_WITHIN: Duration = Duration::from_secs(1);
 const CONNECT_AGAIN_MS: std::ops::Range<u64> = 500..2_000;
+/// After one word to the others, what comes up in this time goes with the next: each word is a commit, and wakes them all.
+const BETWEEN: Duration = Duration::from_millis(5);
 /// Longest payload is 8,000 bytes.
 const LANES_AT_ONCE: usize = 350;
 
@@ -78,6 +81,7 @@ pub async fn tell(core: Arc<Core>, closing: CancellationToken) {
             let lease = core.book().lease.unwrap_or_default();
             say(&core, &format!("slots {lease} {account}")).await;
         }
+        breath(BETWEEN).await;
     }
 }
 
