@@ -57,15 +57,16 @@ pub struct Busy {
     pub lease: Option<i64>,
 }
 
-/// Those of the lanes in which something is pending: one look into the index for each channel.
+/// Those of the lanes in which something is pending: one look into the index for each channel,
+/// whatever the planner believes to be pending.
 pub async fn busy(db: &impl GenericClient, lanes: &[LaneId]) -> Result<Vec<Busy>> {
     let lanes: Vec<i64> = lanes.iter().map(|lane| lane.0).collect();
     let rows = db
         .query_typed(
             "select l.id, v.lease from lanes l join conversations v on v.id = l.conversation
              where l.id = any ($1) and exists
-                 (select from channels c where c.lane = l.id and exists
-                     (select from deliveries d where d.channel = c.id and d.state = 0))",
+                 (select from channels c where c.lane = l.id and
+                     (select d.id from deliveries d where d.channel = c.id and d.state = 0 order by d.id limit 1) is not null)",
             given![lanes => INT8_ARRAY],
         )
         .await?;
@@ -74,7 +75,8 @@ pub async fn busy(db: &impl GenericClient, lanes: &[LaneId]) -> Result<Vec<Busy>
 
 /// The first `most` pending deliveries of each of the lanes, in the order of the lanes; nothing for one that is not held by
 /// this lease. Never asked in one statement with a claim: that would see what was pending before the last holder's settle.
-/// One limit for all: the planner knows it, and reckons with no more rows than come.
+/// One after another, each by a look into the index: a planner that has not seen yet how much is pending would sort all of
+/// a lane's deliveries to find the first.
 pub async fn heads(db: &impl GenericClient, lease: i64, lanes: &[LaneId], most: usize) -> Result<Vec<Row>> {
     let lanes: Vec<i64> = lanes.iter().map(|lane| lane.0).collect();
     db.query_typed(
@@ -84,7 +86,16 @@ pub async fn heads(db: &impl GenericClient, lease: i64, lanes: &[LaneId], most: 
              select d.id, d.event, c.name, d.route, d.template, e.document, d.planned_at, d.give_up_at, d.attempts,
                     d.unclear, d.parts, d.reason, case when d.threaded then e.issue end
              from channels c cross join lateral (
-                 select * from deliveries where channel = c.id and state = 0 order by id limit $3) as d
+                 with recursive line as (
+                     (select 1::bigint as place, first.* from deliveries first
+                      where first.channel = c.id and first.state = 0 order by first.id limit 1)
+                     union all
+                     select line.place + 1, next.* from line cross join lateral
+                         (select d.* from deliveries d where d.channel = c.id and d.state = 0 and d.id > line.id
+                          order by d.id limit 1) as next
+                     where line.place < $3
+                 )
+                 select * from line) as d
              join events e on e.id = d.event
              where c.lane = w.lane order by d.id limit $3) as h
          order by w.number, h.id",
