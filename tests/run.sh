@@ -84,6 +84,9 @@ done
 need "$browser" chromium fonts-noto-color-emoji
 [ -n "$(command -v cargo)" ] || PATH="$HOME/.cargo/bin:$PATH"
 need cc gcc libc6-dev
+# PostgreSQL's server, which the tests start for themselves; Debian has it outside of PATH.
+for bin in /usr/lib/postgresql/*/bin; do PATH="$PATH:$bin"; done
+need postgres postgresql
 # The way to PostgreSQL is tried through certificates and through a pooler.
 need openssl openssl
 command -v pgbouncer >/dev/null 2>&1 || PATH="$PATH:/usr/sbin"

@@ -195,7 +195,11 @@ fn answer(end: Result<serde_json::Value, OutboxError>) -> Response {
                 OutboxError::NotDead { .. } => StatusCode::CONFLICT,
                 _ => StatusCode::SERVICE_UNAVAILABLE,
             };
-            refusal(status, &error.to_string())
+            let why = match &error {
+                OutboxError::Unavailable(cause) => format!("{error}: {cause}"),
+                error => error.to_string(),
+            };
+            refusal(status, &why)
         }
     }
 }

@@ -116,7 +116,7 @@ pub fn config_text(setup: &Setup, slack_url: &str, telegram_url: &str, listen: &
     let Setup { routes, channels, slack_pace, telegram_pace, more, source, store, .. } = setup;
     format!(
         "server: {{listen: '{listen}', admin: '{admin}', shutdown_seconds: 10}}\n\
-         store: '{store}'\n\
+         store: {store}\n\
          store_reserve_mb: 1\n\
          time_zone: Europe/Moscow\n\
          slack: {{token: {{env: SLACK_TOKEN}}, api_url: '{slack_url}', pace: {slack_pace}}}\n\

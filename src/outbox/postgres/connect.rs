@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use deadpool::Runtime;
 use deadpool::managed::{self, Metrics, PoolError, RecycleError, RecycleResult, Timeouts};
 use tokio_postgres::tls::MakeTlsConnect;
-use tokio_postgres::{Client, Config, Error, Socket};
+use tokio_postgres::{Client, Config, Error, Socket, Transaction};
 use tokio_postgres_rustls::MakeRustlsConnect;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
@@ -26,6 +26,7 @@ const FREE_WITHIN: Duration = Duration::from_secs(5);
 const LOGIN_WITHIN: Duration = Duration::from_secs(5);
 /// Then a statement is cancelled and its connection given up: a lock is held, or the network swallows packets.
 pub const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
+const IDLE_WITHIN: &str = "set local idle_in_transaction_session_timeout = '5s'";
 /// Time is counted in these: a process that was suspended has waited for one.
 const STEP: Duration = Duration::from_secs(1);
 /// After a failure nobody tries for so long, so that a database which comes back is not run down.
@@ -227,6 +228,15 @@ impl Watched {
 pub struct Connection {
     client: Client,
     watched: Arc<Watched>,
+}
+
+impl Connection {
+    /// A transaction that the server ends if its process stands still within: what it has locked, others wait for.
+    pub async fn transaction(&mut self) -> Result<Transaction<'_>, Error> {
+        let transaction = self.client.transaction().await?;
+        transaction.batch_execute(IDLE_WITHIN).await?;
+        Ok(transaction)
+    }
 }
 
 impl Deref for Connection {

@@ -14,10 +14,11 @@ use super::{placing, wire};
 use crate::outbox::{LaneId, Millis};
 
 /// How often the lease is renewed, and everything looked through: the net under all wake-ups.
-const EVERY: Duration = Duration::from_millis(2_500);
+const EVERY: Duration = Duration::from_secs(2);
 /// How often a replica looks that hears nothing of the others.
 const POLL: Duration = Duration::from_millis(250);
-/// A lease that was not renewed for so long is ended by whoever watched it all the time.
+/// A lease that was not renewed for so long is ended by whoever watched it all the time: with a beat until it is first seen
+/// and one more at the end, 14 s after its last renewal.
 pub const DEAD_AFTER: Duration = Duration::from_secs(10);
 /// Between two looks of a watch. Others may need as long as this once more, and a beat, until they have renewed theirs.
 const BLIND_AFTER: Duration = Duration::from_secs(5);

@@ -6,6 +6,7 @@
 //! his own clock that only moves forward; and its holder stops sending before, by its own.
 
 mod book;
+mod claiming;
 mod connect;
 mod core;
 mod encryption;
@@ -35,7 +36,6 @@ use self::connect::{Database, Db, Pool};
 use self::core::{Core, Refusal};
 use self::line::Line;
 use self::reading::Wanted;
-use self::statements::ConversationId;
 pub use self::url::PostgresUrl;
 use super::{
     Accepted, Arrival, Aside, DeliveryRow, Due, EventRow, Expired, Filter, Fingerprint, Fleet, Gauges, Hold, Lease,
@@ -52,10 +52,6 @@ const FORGET_BATCH: i64 = 2_000;
 const UNREADABLE_KEPT: i64 = 1_000;
 /// Rows of the ledger.
 const SHARDS: i16 = 32;
-/// After a claim that failed.
-const CLAIM_AGAIN_MS: Millis = 250;
-/// Lanes taken in one statement: those whose turn comes next are taken along with those whose turn it is.
-const CLAIM_BATCH: usize = 512;
 
 #[derive(Clone)]
 pub struct PostgresOptions {
@@ -154,34 +150,6 @@ impl Postgres {
             row.lane_wait = self.core.book().lanes.wait(row.lane, self.core.clock.now_ms());
         }
     }
-
-    /// Takes conversations that nobody holds; gives those of the turns that are this replica's now.
-    async fn claim_free(&self, free: Vec<Lease>, wanted: &[ConversationId]) -> Result<Vec<Lease>, Refusal> {
-        let began = Instant::now();
-        let lease = self.core.lease()?;
-        let db = self.core.db().await?;
-        let claimed = statements::claim(&**db, lease, wanted).await?;
-        self.core.committed(began);
-        let holds = statements::lane_holds(&**db, &claimed).await?;
-        self.core.asked();
-        let now = self.core.clock.now_ms();
-        let mut book = self.core.book();
-        claimed.into_iter().for_each(|conversation| book.claimed(conversation, now));
-        for (lane, hold) in holds {
-            book.lanes.hold_lane(lane, hold.map(|hold| hold.at_start(now)));
-        }
-        let mut turns = Vec::with_capacity(free.len());
-        for turn in free {
-            if !book.holds(turn.lane) {
-                book.lanes.expect_nothing(turn.lane); // another was faster, and sends what is there
-            } else if book.lanes.lane_hold(turn.lane).is_none_or(|hold| hold.until <= now) {
-                turns.push(book.with_hold(turn));
-                continue;
-            }
-            book.lanes.release(&turn, Until::Now);
-        }
-        Ok(turns)
-    }
 }
 
 #[async_trait]
@@ -200,30 +168,7 @@ impl Outbox for Postgres {
     }
 
     async fn claim(&self, account: &str, most: usize) -> Result<Vec<Lease>, OutboxError> {
-        if !self.core.is_certain() {
-            keeper::renew(&self.core).await.map_err(|refusal| self.core.failed(refusal))?;
-        }
-        let (mut turns, free, wanted) = {
-            let mut book = self.core.book();
-            let (held, free) = book.claim(account, most, self.core.clock.now_ms());
-            let wanted = if free.is_empty() { Vec::new() } else { book.to_claim(account, &free, CLAIM_BATCH) };
-            (held, free, wanted)
-        };
-        if !free.is_empty() {
-            match self.claim_free(free.clone(), &wanted).await {
-                Ok(more) => turns.extend(more),
-                Err(refusal) => {
-                    let error = self.core.failed(refusal);
-                    let again = self.core.clock.now_ms() + CLAIM_AGAIN_MS;
-                    let mut book = self.core.book();
-                    free.iter().for_each(|turn| book.lanes.release(turn, Until::BackedOff(again)));
-                    if turns.is_empty() {
-                        return Err(error);
-                    }
-                }
-            }
-        }
-        Ok(turns)
+        claiming::claim(&self.core, account, most).await
     }
 
     fn holds(&self, lease: &Lease) -> bool {
