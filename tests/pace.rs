@@ -168,6 +168,24 @@ async fn eight_replicas_keep_the_bots_pace_together() {
     together(8).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pace_that_was_switched_off_for_a_while_is_there_again() {
+    const CHATS: usize = 31;
+    let database = Database::new().await;
+    let world = Setup { store: database.url.clone(), ..private_chats(CHATS) }.start().await;
+    for round in 0..2 {
+        for chat in 0..CHATS {
+            world.accepted(&numbered_to(chat, round * CHATS + chat)).await;
+        }
+        world.until_all("delivered").await;
+        for (from, to) in [("pace: default", "pace: none"), ("pace: none", "pace: default")] {
+            world.reload_with(|text| text.replace(from, to)).await.unwrap();
+        }
+        world.clock.pass(Duration::from_secs(60));
+    }
+    world.met_no_429();
+}
+
 /// While thirty chats take all that the bot may send, the next one is not always the last.
 #[tokio::test]
 async fn chats_with_many_waiting_do_not_delay_a_chat_with_one() {

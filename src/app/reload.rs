@@ -144,7 +144,7 @@ impl Reloader {
         let Running { runners, random, .. } = &mut *running;
         for (name, Account { messenger, breaker, rates }) in accounts {
             if let Some(runner) = runners.get(&name) {
-                runner.start_over(rates);
+                runner.start_over(rates).await;
                 continue;
             }
             let (works, lifecycle) = (self.works.clone(), self.lifecycle.clone());

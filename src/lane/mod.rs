@@ -132,8 +132,8 @@ impl Runner {
     }
 
     /// A new plan counts: its pace, and nothing waits for what the one before met.
-    pub fn start_over(&self, rates: Rates) {
-        self.pace.change(rates);
+    pub async fn start_over(&self, rates: Rates) {
+        self.change_pace(rates).await;
         self.end_waits();
     }
 

@@ -123,10 +123,12 @@ impl Pace {
     }
 
     /// Other rates from the next question on; what was sent stays remembered.
-    pub fn change(&self, rates: Rates) {
+    /// Gives the slots that the account has no more.
+    pub fn change(&self, rates: Rates) -> Vec<Slot> {
         *self.rates.write().unwrap_or_else(PoisonError::into_inner) = rates;
         let slots = self.slots().unwrap_or_default();
-        self.book().slots.own.retain(|(_, number)| *number < slots);
+        let gone = self.book().slots.own.extract_if(.., |(_, number)| *number >= slots).collect::<Vec<_>>();
+        gone.into_iter().map(|(free_at, number)| Slot { number, free_at }).collect()
     }
 
     fn book(&self) -> MutexGuard<'_, Book> {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::Mutex;
 use tracing::warn;
 
-use super::Runner;
+use super::{Rates, Runner};
 use crate::outbox::{Millis, Slot};
 
 /// After there were too few, how soon to ask again: others have been told.
@@ -47,6 +47,16 @@ impl Runner {
         let mut trade = self.short.trade.lock().await;
         let back = self.pace.give(keep(most as usize), self.works.clock.now_ms());
         if !back.is_empty() {
+            self.trade(&mut trade, most, back, 0).await;
+        }
+    }
+
+    /// Other replicas may go by the account's rate of before: what it has no more here goes back to them.
+    pub(super) async fn change_pace(&self, rates: Rates) {
+        let before = self.pace.slots();
+        let mut trade = self.short.trade.lock().await;
+        let back = self.pace.change(rates);
+        if let Some(most) = before.filter(|_| !back.is_empty()) {
             self.trade(&mut trade, most, back, 0).await;
         }
     }

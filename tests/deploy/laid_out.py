@@ -9,6 +9,10 @@ import pathlib
 import sys
 
 
+# As README has it made: `check` reads it.
+DATABASE_URL = "postgres://campanile:secret@postgres/campanile"
+
+
 def put(path, text):
     # Of /etc/campanile alone: elsewhere a replica looks for nothing.
     file = folder / pathlib.PurePosixPath(path).relative_to("/etc/campanile")
@@ -21,7 +25,8 @@ def compose(everything):
     for config in replica["configs"]:
         put(config["target"], pathlib.Path(everything["configs"][config["source"]]["file"]).read_text())
     for secret in replica["secrets"]:
-        put(secret["target"], pathlib.Path(everything["secrets"][secret["source"]]["file"]).name)
+        name = pathlib.Path(everything["secrets"][secret["source"]]["file"]).name
+        put(secret["target"], DATABASE_URL if name == "database-url" else name)
     for service in everything["services"].values():
         for file in (everything["configs"][config["source"]]["file"] for config in service.get("configs", [])):
             assert pathlib.Path(file).is_file(), file

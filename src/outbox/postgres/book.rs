@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::statements::{ConversationId, Led, Way};
 use crate::outbox::lanes::Lanes;
-use crate::outbox::{Held, LaneId, Lease, Millis, Place, ReplicaId};
+use crate::outbox::{Held, Hold, LaneId, Lease, Millis, Place, ReplicaId};
 
 #[derive(Default)]
 pub struct Book {
@@ -19,6 +19,8 @@ pub struct Book {
     /// The replica's lease, and the conversations that name it.
     pub lease: Option<i64>,
     held: HashMap<ConversationId, Millis>,
+    /// The accounts' holds as the table had them last: what this replica has made of them since counts until they change.
+    holds: HashMap<String, Hold>,
     /// Accounts of whose slots others want some.
     pub slots_wanted: HashSet<String>,
     /// How many slots of the accounts there are, as far as is known.
@@ -56,6 +58,17 @@ impl Book {
         if self.told(lane) == told {
             self.lanes.expect_nothing(lane);
         }
+    }
+
+    /// Takes over what replicas wrote of the accounts.
+    pub fn see_holds(&mut self, held: HashMap<String, Hold>) {
+        for name in self.lanes.accounts_held().into_keys().filter(|name| !held.contains_key(name)) {
+            self.lanes.hold_account(&name, None);
+        }
+        for (account, hold) in held.iter().filter(|(account, hold)| self.holds.get(*account) != Some(*hold)) {
+            self.lanes.hold_account(account, Some(hold.clone()));
+        }
+        self.holds = held;
     }
 
     /// Where the channels lead from now on.
@@ -108,6 +121,11 @@ impl Book {
 
     pub fn holds(&self, lane: LaneId) -> bool {
         self.since(lane).is_some()
+    }
+
+    /// Whether the turn was given under the lease that there is.
+    pub fn is_current(&self, turn: &Lease) -> bool {
+        self.lease == Some(turn.held.by.0) && self.holds(turn.lane) && self.lanes.holds(turn)
     }
 
     /// When the lane's conversation was claimed.

@@ -149,16 +149,8 @@ async fn beat(core: &Core, watch: &mut Watch) -> Result<(), Refusal> {
 
 /// Takes over what replicas wrote of the accounts.
 pub async fn read_holds(core: &Core) -> Result<(), Refusal> {
-    let held = statements::accounts(&**core.db().await?).await?;
-    let mut book = core.book();
-    for name in book.lanes.accounts_held().into_keys().filter(|name| !held.iter().any(|(held, _)| held == name)) {
-        book.lanes.hold_account(&name, None);
-    }
-    for (account, hold) in held {
-        if book.lanes.account_hold(&account) != hold {
-            book.lanes.hold_account(&account, hold);
-        }
-    }
+    let held = statements::account_holds(&**core.db().await?).await?;
+    core.book().see_holds(held);
     Ok(())
 }
 

@@ -1,5 +1,8 @@
 //! The schema's versions. Any number of replicas may start at once: the first to come holds a lock until the end of the one
 //! transaction in which all is done, and the others then find it done.
+//!
+//! Replicas of the version before go on meanwhile: a migration only adds, and whatever nobody needs any more goes with the
+//! version after. A version is looked at when a replica starts, so an older one is refused then, and not while it runs.
 
 use refinery_core::traits::r#async::{AsyncQuery, AsyncTransaction};
 use refinery_core::{AsyncMigrate, Migration, Runner};

@@ -156,7 +156,11 @@ impl Postgres {
 impl Outbox for Postgres {
     async fn place(&self, places: Vec<Place>) -> Result<(), OutboxError> {
         placing::place(&self.core, places).await.map_err(|refusal| self.core.failed(refusal))?;
-        keeper::look(&self.core, false).await.map_err(|refusal| self.unanswered(refusal))
+        // The channels are led: whether this look succeeds, the keeper looks again soon.
+        if let Err(refusal) = keeper::look(&self.core, false).await {
+            self.unanswered(refusal);
+        }
+        Ok(())
     }
 
     async fn accept(&self, arrival: Arrival) -> Result<Accepted, OutboxError> {
@@ -172,8 +176,7 @@ impl Outbox for Postgres {
     }
 
     fn holds(&self, lease: &Lease) -> bool {
-        let book = self.core.book();
-        self.core.is_certain() && book.holds(lease.lane) && book.lanes.holds(lease)
+        self.core.is_certain() && self.core.book().is_current(lease)
     }
 
     async fn heads(&self, turn: &Lease, most: usize) -> Result<Vec<Due>, OutboxError> {
@@ -274,7 +277,8 @@ impl Outbox for Postgres {
     }
 
     async fn hold_account(&self, account: &str, hold: Option<Hold>) -> Result<(), OutboxError> {
-        let end = statements::hold_account(&**self.db().await?, account, hold.as_ref()).await;
+        let known = self.core.book().lanes.account_hold(account);
+        let end = statements::hold_account(&**self.db().await?, account, hold.as_ref(), known.as_ref()).await;
         end.map_err(|error| self.unanswered(error))?;
         self.core.book().lanes.hold_account(account, hold);
         self.core.wire.holds_changed();

@@ -13,12 +13,13 @@ use crate::outbox::Place;
 /// [`lead_rest`] tries it again: a replica with another configuration is not waited for.
 pub async fn place(core: &Core, places: Vec<Place>) -> Result<(), Refusal> {
     let led = lead(core, &places).await?;
-    let accounts = statements::accounts(&**core.db().await?).await?;
+    let holds = statements::account_holds(&**core.db().await?).await?;
     core.asked();
     let now = core.clock.now_ms();
     let mut book = core.book();
-    for (account, hold) in accounts {
-        book.lanes.hold_account(&account, hold.map(|hold| hold.at_start(now)));
+    book.see_holds(holds);
+    for (account, hold) in book.lanes.accounts_held() {
+        book.lanes.hold_account(&account, Some(hold.at_start(now)));
     }
     for lane in book.lanes.ids().collect::<Vec<_>>() {
         book.lanes.expect_nothing(lane);

@@ -44,7 +44,7 @@ pub async fn settle(core: Arc<Core>, mut front: Front<(Lease, Settlement), ()>) 
         }
         let mut lanes = HashSet::new();
         postponed = batch.extract_if(.., |request| !lanes.insert(request.what.0.lane)).collect();
-        let lost = |request: &mut Settling| !core.book().lanes.holds(&request.what.0);
+        let lost = |request: &mut Settling| !core.book().is_current(&request.what.0);
         for request in batch.extract_if(.., lost).collect::<Vec<_>>() {
             let lane = request.what.0.lane;
             request.answer(Err(OutboxError::LeaseLost(lane)));

@@ -1,9 +1,11 @@
 //! Where channels lead: lanes, accounts, their holds, and chats that moved.
 
+use std::collections::HashMap;
+
 use tokio_postgres::{GenericClient, Transaction};
 
 use super::{ConversationId, Result, given, hold_of};
-use crate::outbox::{Hold, LaneId, Place};
+use crate::outbox::{Hold, LaneId, Millis, Place};
 
 /// A channel's row, and the lane that it leads to.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -68,19 +70,34 @@ pub async fn channel(db: &impl GenericClient, name: &str) -> Result<Option<i64>>
     row.map(|row| row.try_get(0)).transpose()
 }
 
-pub async fn accounts(db: &impl GenericClient) -> Result<Vec<(String, Option<Hold>)>> {
+pub async fn account_holds(db: &impl GenericClient) -> Result<HashMap<String, Hold>> {
     let rows = db.query_typed("select name, hold_until, hold_reason, hold_needs_a_person from accounts", &[]).await?;
-    rows.iter().map(|row| Ok((row.try_get(0)?, hold_of(row, 1)?))).collect()
+    let holds = rows.iter().map(|row| hold_of(row, 1)?.map(|hold| Ok((row.try_get(0)?, hold))).transpose());
+    holds.filter_map(Result::transpose).collect()
 }
 
-pub async fn hold_account(db: &impl GenericClient, name: &str, hold: Option<&Hold>) -> Result<()> {
+/// Another replica may have met more meanwhile: of two holds the longer and the one that needs a person stays, and only what
+/// was `known` is ended.
+pub async fn hold_account(
+    db: &impl GenericClient,
+    name: &str,
+    hold: Option<&Hold>,
+    known: Option<&Hold>,
+) -> Result<()> {
     match hold {
-        None => db.query_typed("delete from accounts where name = $1", given![name => TEXT]).await?,
+        None => {
+            let (until, mended) = known.map_or((Millis::MAX, true), |known| (known.until, known.needs_a_person));
+            let end = "delete from accounts where name = $1 and (hold_until <= $2 or hold_needs_a_person and $3)";
+            db.query_typed(end, given![name => TEXT, until => INT8, mended => BOOL]).await?
+        }
         Some(hold) => {
             let statement = "insert into accounts (name, hold_until, hold_reason, hold_needs_a_person)
                  values ($1, $2, $3, $4)
-                 on conflict (name) do update set hold_until = excluded.hold_until, hold_reason = excluded.hold_reason,
-                     hold_needs_a_person = excluded.hold_needs_a_person";
+                 on conflict (name) do update set hold_until = greatest(accounts.hold_until, excluded.hold_until),
+                     hold_reason = case when (accounts.hold_needs_a_person, accounts.hold_until)
+                             > (excluded.hold_needs_a_person, excluded.hold_until)
+                         then accounts.hold_reason else excluded.hold_reason end,
+                     hold_needs_a_person = accounts.hold_needs_a_person or excluded.hold_needs_a_person";
             let given = given![name => TEXT, hold.until => INT8, hold.reason => TEXT, hold.needs_a_person => BOOL];
             db.query_typed(statement, given).await?
         }

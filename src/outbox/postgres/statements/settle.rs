@@ -161,10 +161,12 @@ pub async fn whose(db: &impl GenericClient, lease: i64, id: DeliveryId, lane: La
 pub async fn replay(db: &impl GenericClient, ids: &[i64], give_up_at: Millis, shard: i16) -> Result<Vec<i64>> {
     let rows = db
         .query_typed(
-            r#"with revived as (
+            r#"with alone as materialized (
+                 select pg_advisory_xact_lock(hashtext('campanile:expire')) -- or an event goes that is to be sent again
+             ), revived as (
                  update deliveries set state = 0, unclear = false, reason = null, give_up_at = $2,
                      parts = case when parts like '%"receipt"%' then parts end
-                 where id = any ($1) and state = 2 returning channel
+                 where id = any ($1) and state = 2 and exists (select from alone) returning channel
              ), counted as (
                  update ledger set dead = dead - (select count(*) from revived),
                      pending = pending + (select count(*) from revived)
