@@ -329,11 +329,10 @@ async fn a_statement_behind_a_lock_is_cancelled_and_the_outbox_heals() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_statement_timeout_of_the_server_is_an_error_that_heals() {
-    let server = Tcp::start(&[]);
+    // From the start: sessions that are there learn of a change when they please.
+    let server = Tcp::start(&["statement_timeout=3s"]);
     let outbox = open(&server.url("127.0.0.1", ""), &clock()).await.unwrap();
     let mut other = server.admin().await;
-    other.batch_execute("alter system set statement_timeout = '300ms'").await.unwrap();
-    other.batch_execute("select pg_reload_conf()").await.unwrap();
     let lock = other.transaction().await.unwrap();
     lock.batch_execute("set local statement_timeout = 0; lock table events").await.unwrap();
     let error = tokio::time::timeout(PATIENCE, outbox.accept(arrival(1))).await.expect("no clock moves").unwrap_err();
