@@ -1,8 +1,8 @@
 //! What one replica knows of the lanes: which it holds, where something may be pending, and who else there is.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::statements::{ConversationId, Led, Way};
+use super::statements::{Beat, ConversationId, Led, Served, Way};
 use crate::outbox::lanes::Lanes;
 use crate::outbox::{Held, Hold, LaneId, Lease, Millis, Place, ReplicaId};
 
@@ -13,8 +13,10 @@ pub struct Book {
     pub places: Vec<Place>,
     /// Where they lead.
     pub ways: HashMap<String, Way>,
-    /// Some lead elsewhere still.
-    has_unled: bool,
+    /// Some may lead elsewhere.
+    pub has_unled: bool,
+    /// Of those that lead to their places: the channels of each lane.
+    channels: HashMap<LaneId, Vec<i64>>,
     conversations: HashMap<LaneId, ConversationId>,
     /// The replica's lease, and the conversations that name it.
     pub lease: Option<i64>,
@@ -29,8 +31,8 @@ pub struct Book {
     told: HashMap<LaneId, u64>,
     /// What the lanes' turns were given, where it was all that there was.
     given: HashMap<LaneId, Given>,
-    /// The leases of all replicas that live, this one's too.
-    fleet: Vec<i64>,
+    /// The leases of all replicas that live, this one's too, and what they say of their places.
+    fleet: BTreeMap<i64, i64>,
 }
 
 /// All that was pending in a lane when its turn asked.
@@ -72,28 +74,33 @@ impl Book {
     }
 
     /// Where the channels lead from now on.
-    pub fn lead(&mut self, led: HashMap<String, Led>) {
-        self.has_unled = led.values().any(|led| matches!(led, Led::Before(_)));
-        for place in &self.places {
-            if let Some(Led::There(way)) = led.get(place.channel.as_str()) {
-                self.lanes.add_lane(way.lane, &place.account, None);
-                self.conversations.insert(way.lane, way.conversation);
-            }
+    pub fn lead(&mut self, places: Vec<Place>, led: HashMap<String, Led>) {
+        self.has_unled = false;
+        self.channels.clear();
+        for place in &places {
+            let Some(Led { way, .. }) = led.get(place.channel.as_str()).filter(|led| led.is_at(place)) else {
+                self.has_unled = true;
+                continue;
+            };
+            self.lanes.add_lane(way.lane, &place.account, None);
+            self.conversations.insert(way.lane, way.conversation);
+            self.channels.entry(way.lane).or_default().push(way.channel);
         }
-        let way = |led| match led {
-            Led::There(way) | Led::Before(way) => way,
-        };
-        self.ways = led.into_iter().map(|(name, led)| (name, way(led))).collect();
+        self.ways = led.into_iter().map(|(name, led)| (name, led.way)).collect();
+        self.places = places;
     }
 
-    /// All places, if some channel leads elsewhere still.
-    pub fn unled(&self) -> Option<Vec<Place>> {
-        self.has_unled.then(|| self.places.clone())
+    pub fn served(&self, lane: LaneId) -> Served {
+        Served { lane, channels: self.channels.get(&lane).cloned().unwrap_or_default() }
     }
 
-    /// The lanes to which the channels lead.
-    pub fn led_to(&self) -> HashSet<LaneId> {
-        self.ways.values().map(|way| way.lane).collect()
+    pub fn all_served(&self) -> Vec<Served> {
+        self.channels.keys().map(|lane| self.served(*lane)).collect()
+    }
+
+    /// What comes up in the lane is for this replica to send.
+    pub fn is_for_us(&self, lane: LaneId) -> bool {
+        self.channels.contains_key(&lane) && (self.holds(lane) || self.comes_first(lane))
     }
 
     pub fn conversation(&self, lane: LaneId) -> Option<ConversationId> {
@@ -156,12 +163,17 @@ impl Book {
         Lease { held: Held { since, by: ReplicaId(self.lease.unwrap_or_default()) }, ..turn }
     }
 
-    /// Held conversations for which another replica comes first, and from none of whose lanes anything is being sent or
-    /// to be sent: this replica holds them no more.
+    /// Held conversations from none of whose lanes anything is being sent or to be sent, and which this replica is not to
+    /// keep: another comes first for them, or its channels lead there no more. Where replicas lead channels differently it
+    /// keeps none, for it cannot see what others have to send there. It holds them no more.
     pub fn leave(&mut self) -> Vec<ConversationId> {
+        let of = |lane: &LaneId| self.conversation(*lane);
+        let served: HashSet<ConversationId> = self.channels.keys().filter_map(of).collect();
         let busy = self.conversations.iter().filter(|(lane, _)| !self.lanes.is_at_rest(**lane));
         let busy: HashSet<ConversationId> = busy.map(|(_, conversation)| *conversation).collect();
-        let left = self.held.keys().filter(|held| !self.is_first(**held) && !busy.contains(held));
+        let is_mixed = self.is_mixed();
+        let keeps = |held: &ConversationId| !is_mixed && served.contains(held) && self.is_first(*held);
+        let left = self.held.keys().filter(|held| !keeps(held) && !busy.contains(held));
         let left: Vec<ConversationId> = left.copied().collect();
         self.held.retain(|held, _| !left.contains(held));
         left
@@ -173,11 +185,19 @@ impl Book {
         self.held.clear();
     }
 
-    /// Whether the fleet has changed.
-    pub fn see(&mut self, fleet: Vec<i64>) -> bool {
-        let changed = self.fleet != fleet;
+    /// A replica that is gone, or leads as the others do now, may have led channels elsewhere: a fleet that agrees leads all
+    /// anew.
+    pub fn see(&mut self, fleet: &[Beat]) {
+        let fleet = fleet.iter().map(|beat| (beat.lease, beat.places)).collect();
+        let has_changed = self.fleet != fleet;
         self.fleet = fleet;
-        changed
+        self.has_unled |= has_changed && !self.is_mixed();
+    }
+
+    /// Some replicas lead channels elsewhere than others, or lead others.
+    pub fn is_mixed(&self) -> bool {
+        let mut places = self.fleet.values();
+        places.next().is_some_and(|first| places.any(|other| other != first))
     }
 
     pub fn replicas(&self) -> usize {
@@ -185,7 +205,7 @@ impl Book {
     }
 
     pub fn is_alone(&self) -> bool {
-        self.fleet.iter().all(|lease| Some(*lease) == self.lease)
+        self.fleet.keys().all(|lease| Some(*lease) == self.lease)
     }
 
     /// Whether the lane is for this replica to claim at once.
@@ -197,7 +217,7 @@ impl Book {
     /// that comes or goes moves no more of them than its own.
     fn is_first(&self, conversation: ConversationId) -> bool {
         let weight = |lease: i64| mixed(conversation.0 as u64 ^ mixed(lease as u64));
-        self.fleet.iter().max_by_key(|lease| weight(**lease)).is_none_or(|first| Some(*first) == self.lease)
+        self.fleet.keys().max_by_key(|lease| weight(**lease)).is_none_or(|first| Some(*first) == self.lease)
     }
 }
 
@@ -214,7 +234,10 @@ mod tests {
 
     #[test]
     fn each_conversation_has_one_that_comes_first_and_a_newcomer_moves_only_its_own() {
-        let of = |lease, fleet: &[i64]| Book { lease: Some(lease), fleet: fleet.to_vec(), ..Book::default() };
+        let of = |lease, fleet: &[i64]| {
+            let fleet = fleet.iter().map(|lease| (*lease, 0)).collect();
+            Book { lease: Some(lease), fleet, ..Book::default() }
+        };
         let first = |id, fleet: &[i64]| {
             let firsts: Vec<i64> =
                 fleet.iter().copied().filter(|lease| of(*lease, fleet).is_first(ConversationId(id))).collect();

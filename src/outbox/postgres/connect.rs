@@ -167,11 +167,6 @@ impl Db {
         connection.watched.begin();
         Self(connection)
     }
-
-    /// For who asks more than once: counts from anew at each [`Watched::next`].
-    pub fn watched(&self) -> Arc<Watched> {
-        self.0.watched.clone()
-    }
 }
 
 impl Drop for Db {
@@ -205,11 +200,6 @@ impl Watched {
 
     fn end(&self) {
         self.0.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// What was waited for has come; now it is something else.
-    pub fn next(&self) {
-        self.0.fetch_add(2, Ordering::Relaxed);
     }
 
     /// Returns when one and the same thing was waited for too long.

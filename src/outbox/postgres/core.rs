@@ -29,6 +29,8 @@ pub struct Core {
     pub look: Notify,
     /// Held by who renews the lease or begins another.
     pub renewing: tokio::sync::Mutex<()>,
+    /// Held by who leads channels.
+    pub leading: tokio::sync::Mutex<()>,
     pub writable: watch::Sender<bool>,
     started: Instant,
     /// Milliseconds after `started`.
@@ -88,6 +90,7 @@ impl Core {
             wire: Wire::default(),
             look: Notify::new(),
             renewing: tokio::sync::Mutex::default(),
+            leading: tokio::sync::Mutex::default(),
             writable: watch::Sender::new(true),
             started: Instant::now(),
             last_write: AtomicI64::new(0),
@@ -193,7 +196,7 @@ impl Core {
         let mut book = self.book();
         let mut others = Vec::new();
         for lane in lanes {
-            if book.holds(lane) || book.comes_first(lane) { book.expect(lane) } else { others.push(lane) }
+            if book.is_for_us(lane) { book.expect(lane) } else { others.push(lane) }
         }
         others
     }

@@ -11,7 +11,7 @@ use tracing::{info, warn};
 use super::core::{Core, Refusal};
 use super::statements::{self, Beat};
 use super::{placing, wire};
-use crate::outbox::{LaneId, Millis};
+use crate::outbox::Millis;
 
 /// How often the lease is renewed, and everything looked through: the net under all wake-ups.
 const EVERY: Duration = Duration::from_secs(2);
@@ -57,14 +57,15 @@ impl Watch {
 pub async fn begin(core: &Core) -> Result<(), Refusal> {
     let db = core.db().await?;
     let sent = core.clock.elapsed();
-    let (lease, time) = statements::begin_lease(&**db, &holder()).await?;
+    let places = placing::hash(&core.book().places);
+    let (lease, time) = statements::begin_lease(&**db, &holder(), places).await?;
     agree(core, time, sent);
-    let fleet = statements::leases(&**db).await?.iter().map(|beat| beat.lease).collect();
+    let fleet = statements::leases(&**db).await?;
     core.count_pending().await?;
     {
         let mut book = core.book();
         book.begin(lease);
-        book.see(fleet);
+        book.see(&fleet);
     }
     core.certain(sent + DEAD_AFTER - MARGIN);
     wire::say(core, "fleet").await;
@@ -134,8 +135,8 @@ async fn beat(core: &Core, watch: &mut Watch) -> Result<(), Refusal> {
             info!(lease = dead.lease, "a replica is gone; its lanes are free");
         }
     }
-    let fleet = statements::leases(&**core.db().await?).await?.iter().map(|beat| beat.lease).collect();
-    core.book().see(fleet);
+    let fleet = statements::leases(&**core.db().await?).await?;
+    core.book().see(&fleet);
     core.count_pending().await?;
     read_holds(core).await?;
     if !core.wire.hears.load(Ordering::Relaxed) && !core.book().is_alone() {
@@ -160,7 +161,8 @@ pub async fn end_others(core: &Core) -> Result<(), Refusal> {
     for other in statements::leases(&**core.db().await?).await?.into_iter().filter(|beat| Some(beat.lease) != own) {
         end_dead(core, other).await?;
     }
-    core.book().see(own.into_iter().collect());
+    let fleet = statements::leases(&**core.db().await?).await?;
+    core.book().see(&fleet);
     Ok(())
 }
 
@@ -178,7 +180,7 @@ async fn end_dead(core: &Core, dead: Beat) -> Result<bool, Refusal> {
 /// Looks where something is pending: in lanes that are held here, and in free ones. `whoever`: free lanes are claimed
 /// although another replica comes first for them, which had its time.
 pub async fn look(core: &Core, whoever: bool) -> Result<(), Refusal> {
-    let lanes: Vec<LaneId> = core.book().led_to().into_iter().collect();
+    let lanes = core.book().all_served();
     let busy = statements::busy(&**core.db().await?, &lanes).await?;
     core.asked();
     let mut book = core.book();
@@ -195,7 +197,7 @@ pub async fn look(core: &Core, whoever: bool) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Gives up conversations for which another replica comes first, once nothing is being sent there.
+/// Gives up conversations that are not for this replica to keep, once nothing is being sent there.
 async fn leave(core: &Core) -> Result<(), Refusal> {
     let leaving = core.book().leave();
     if !leaving.is_empty() {
@@ -235,7 +237,7 @@ mod tests {
     #[test]
     fn a_lease_is_dead_when_it_was_watched_standing_still() {
         let mut watch = Watch::default();
-        let (mine, other) = (|beat| Beat { lease: 1, beat }, |beat| Beat { lease: 2, beat });
+        let (mine, other) = (|beat| Beat { lease: 1, beat, places: 0 }, |beat| Beat { lease: 2, beat, places: 0 });
         let at = Duration::from_secs;
         assert_eq!(watch.look(&[mine(1), other(7)], at(100)), []);
         assert_eq!(watch.look(&[mine(2), other(7)], at(105)), []);
@@ -249,7 +251,7 @@ mod tests {
     #[test]
     fn nobody_is_called_dead_by_who_did_not_look() {
         let mut watch = Watch::default();
-        let (other, at) = (Beat { lease: 2, beat: 7 }, Duration::from_secs);
+        let (other, at) = (Beat { lease: 2, beat: 7, places: 0 }, Duration::from_secs);
         assert_eq!(watch.look(&[other], at(100)), []);
         assert_eq!(watch.look(&[other], at(105)), []);
         assert_eq!(watch.look(&[other], at(118)), [], "the database stood still: he could not renew it either");

@@ -217,7 +217,8 @@ impl Outbox for Postgres {
         let marking = async move {
             let end = async {
                 let lease = core.lease()?;
-                statements::mark_head(&**core.db().await?, lease, turn.lane).await?;
+                let served = core.book().served(turn.lane);
+                statements::mark_head(&**core.db().await?, lease, served).await?;
                 Ok::<_, Refusal>(())
             };
             if let Err(refusal) = end.await {

@@ -1,20 +1,35 @@
 //! Where the channels lead, by this replica's configuration.
+//!
+//! A channel's row names one lane for all replicas: an order that several senders keep has to be in one place. Replicas with
+//! different configurations (a rollout that is under way, or was undone) each lead what they find elsewhere when they are
+//! placed, so the latest counts, and all lead anew once they agree. What is pending goes where its channel leads, and is sent
+//! by those that lead it there too.
 
 use std::collections::HashMap;
 use std::time::Instant;
 
+use sha2::{Digest, Sha256};
 use tracing::info;
 
 use super::core::{Core, Refusal};
-use super::statements::{self, Led, Way};
+use super::statements::{self, Led};
 use crate::outbox::Place;
 
 /// Leads the channels to their places. One whose messages another replica may be sending stays where it is, and
 /// [`lead_rest`] tries it again: a replica with another configuration is not waited for.
 pub async fn place(core: &Core, places: Vec<Place>) -> Result<(), Refusal> {
+    let _one_at_a_time = core.leading.lock().await;
+    core.book().has_unled = true; // should this fail midway, what was led is led back
     let led = lead(core, &places).await?;
-    let holds = statements::account_holds(&**core.db().await?).await?;
+    let db = core.db().await?;
+    let holds = statements::account_holds(&**db).await?;
     core.asked();
+    statements::say_places(&**db, core.lease()?, hash(&places)).await?;
+    core.asked();
+    let elsewhere = |place: &&Place| !led.get(place.channel.as_str()).is_some_and(|led| led.is_at(place));
+    for channel in places.iter().filter(elsewhere).map(|place| place.channel.as_str()) {
+        info!(channel, "another replica sends to where this channel led before; it is led anew after that");
+    }
     let now = core.clock.now_ms();
     let mut book = core.book();
     book.see_holds(holds);
@@ -24,48 +39,48 @@ pub async fn place(core: &Core, places: Vec<Place>) -> Result<(), Refusal> {
     for lane in book.lanes.ids().collect::<Vec<_>>() {
         book.lanes.expect_nothing(lane);
     }
-    book.places = places;
-    book.lead(led);
+    book.lead(places, led);
     Ok(())
 }
 
-/// Leads the channels that another replica held when they were placed.
+/// Leads what another replica held when it was placed, or one that is gone has led elsewhere.
 pub async fn lead_rest(core: &Core) -> Result<(), Refusal> {
-    let Some(places) = core.book().unled() else { return Ok(()) };
+    let _one_at_a_time = core.leading.lock().await;
+    let places = {
+        let book = core.book();
+        if !book.has_unled {
+            return Ok(());
+        }
+        book.places.clone()
+    };
     let led = lead(core, &places).await?;
-    let mut book = core.book();
-    // Unless a reload came between.
-    if book.places == places {
-        book.lead(led);
-    }
+    core.book().lead(places, led);
     Ok(())
 }
 
+/// A channel of the replica's own lane is led away under its own lease: its turns send from there only what leads there by
+/// the book, and when that changes by a reload they stand still.
 async fn lead(core: &Core, places: &[Place]) -> Result<HashMap<String, Led>, Refusal> {
-    let began = Instant::now();
-    let lease = core.book().lease;
-    let mut db = core.db().await?;
-    let watched = db.watched();
-    let whole = db.transaction().await?;
-    // By name: two replicas that start together wait for each other and never in a circle.
-    let mut in_order: Vec<&Place> = places.iter().collect();
-    in_order.sort_by_key(|place| place.channel.as_str());
-    let (mut led, mut lanes) = (HashMap::new(), Vec::new());
-    for place in in_order {
-        watched.next(); // there may be a thousand
-        let name = place.channel.as_str();
-        let there = statements::lane(&whole, place).await?;
-        let channel = statements::lead(&whole, name, there, lease).await?;
-        if let Led::Before(Way { lane, .. }) = channel {
-            info!(channel = name, "another replica sends to where this channel led before; it is led anew after that");
-            lanes.push(lane);
-        }
-        lanes.push(there.0);
-        led.insert(name.to_owned(), channel);
+    let channels: Vec<&str> = places.iter().map(|place| place.channel.as_str()).collect();
+    let db = core.db().await?;
+    let led = statements::led(&**db, &channels).await?;
+    core.asked();
+    let is_led = |place: &&Place| led.get(place.channel.as_str()).is_some_and(|led| led.is_at(place));
+    let rest: Vec<&Place> = places.iter().filter(|place| !is_led(place)).collect();
+    if rest.is_empty() {
+        return Ok(led);
     }
-    let named: Vec<&str> = places.iter().map(|place| place.channel.as_str()).collect();
-    statements::lead_nowhere(&whole, &lanes, &named).await?;
-    whole.commit().await?;
+    let (began, lease) = (Instant::now(), core.lease()?);
+    statements::lead_new(&**db, &rest).await?;
+    statements::lead_elsewhere(&**db, lease, &rest).await?;
     core.committed(began);
-    Ok(led)
+    Ok(statements::led(&**db, &channels).await?)
+}
+
+/// The same for replicas that lead the same channels to the same lanes, and for all versions of Campanile.
+pub fn hash(places: &[Place]) -> i64 {
+    let mut lines: Vec<String> = places.iter().map(|place| format!("{}\0{}\n", place.channel, place.lane)).collect();
+    lines.sort();
+    let digest = Sha256::digest(lines.concat());
+    digest.iter().take(8).fold(0, |hash, byte| hash << 8 | i64::from(*byte))
 }

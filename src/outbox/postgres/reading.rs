@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::core::{Core, Refusal};
 use super::line::{Front, Request};
-use super::statements;
+use super::statements::{self, Served};
 use super::taking::again;
 use crate::outbox::{Due, LaneId, OutboxError};
 
@@ -34,7 +34,10 @@ pub async fn read(core: Arc<Core>, mut front: Front<Wanted, Vec<Due>>) {
 
 /// Each lane's heads, or which of its rows cannot be read.
 async fn together(core: &Core, batch: &[Reading]) -> Result<Vec<Result<Vec<Due>, OutboxError>>, Refusal> {
-    let lanes: Vec<LaneId> = batch.iter().map(|request| request.what.lane).collect();
+    let lanes: Vec<Served> = {
+        let book = core.book();
+        batch.iter().map(|request| book.served(request.what.lane)).collect()
+    };
     let most = batch.iter().map(|request| request.what.most).max().unwrap_or_default();
     let lease = core.lease()?;
     core.asked();

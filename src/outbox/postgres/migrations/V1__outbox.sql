@@ -5,6 +5,7 @@
 create table leases (
     id     bigint generated always as identity primary key,
     beat   bigint not null default 0,
+    places bigint not null,            -- differs where its configuration leads channels elsewhere than another's
     holder text   not null             -- for people: host and process
 );
 
@@ -84,7 +85,7 @@ create index lanes_of_conversation on lanes (conversation);
 create table channels (
     id   bigint generated always as identity primary key,
     name text   not null unique,
-    lane bigint references lanes (id)                     -- null: it is not configured
+    lane bigint references lanes (id)                     -- as some replica's configuration led it last
 );
 create index led on channels (lane);
 

@@ -23,7 +23,7 @@ pub async fn claim(
         .query_typed(
             "update conversations set lease = $1 where id in
                  (select id from conversations where id = any ($2) and (lease is null or lease = $1)
-                  order by id for update skip locked)
+                  order by id for no key update skip locked)
              returning id",
             given![lease => INT8, ids => INT8_ARRAY],
         )
@@ -51,6 +51,22 @@ pub async fn give_up(db: &impl GenericClient, lease: i64, conversations: &[Conve
     Ok(())
 }
 
+/// A lane as this replica serves it.
+pub struct Served {
+    pub lane: LaneId,
+    /// Those that its configuration leads there. Another replica's may lead more there, which that one sends.
+    pub channels: Vec<i64>,
+}
+
+/// By column, the channels as PostgreSQL writes an array: arrays of different lengths do not go into one.
+fn columns(served: &[Served]) -> (Vec<i64>, Vec<String>) {
+    let array = |served: &Served| {
+        let ids: Vec<String> = served.channels.iter().map(i64::to_string).collect();
+        format!("{{{}}}", ids.join(","))
+    };
+    (served.iter().map(|served| served.lane.0).collect(), served.iter().map(array).collect())
+}
+
 /// A lane in which something is pending, and who holds it.
 pub struct Busy {
     pub lane: LaneId,
@@ -59,15 +75,15 @@ pub struct Busy {
 
 /// Those of the lanes in which something is pending: one look into the index for each channel,
 /// whatever the planner believes to be pending.
-pub async fn busy(db: &impl GenericClient, lanes: &[LaneId]) -> Result<Vec<Busy>> {
-    let lanes: Vec<i64> = lanes.iter().map(|lane| lane.0).collect();
+pub async fn busy(db: &impl GenericClient, lanes: &[Served]) -> Result<Vec<Busy>> {
+    let (lanes, channels) = columns(lanes);
     let rows = db
         .query_typed(
-            "select l.id, v.lease from lanes l join conversations v on v.id = l.conversation
-             where l.id = any ($1) and exists
-                 (select from channels c where c.lane = l.id and
-                     (select d.id from deliveries d where d.channel = c.id and d.state = 0 order by d.id limit 1) is not null)",
-            given![lanes => INT8_ARRAY],
+            "select l.id, v.lease from unnest($1, $2) as w (lane, channels)
+                 join lanes l on l.id = w.lane join conversations v on v.id = l.conversation
+             where exists (select from channels c where c.id = any (w.channels::bigint[]) and c.lane = l.id and
+                 (select d.id from deliveries d where d.channel = c.id and d.state = 0 order by d.id limit 1) is not null)",
+            given![lanes => INT8_ARRAY, channels => TEXT_ARRAY],
         )
         .await?;
     rows.iter().map(|row| Ok(Busy { lane: LaneId(row.try_get(0)?), lease: row.try_get(1)? })).collect()
@@ -77,10 +93,10 @@ pub async fn busy(db: &impl GenericClient, lanes: &[LaneId]) -> Result<Vec<Busy>
 /// this lease. Never asked in one statement with a claim: that would see what was pending before the last holder's settle.
 /// One after another, each by a look into the index: a planner that has not seen yet how much is pending would sort all of
 /// a lane's deliveries to find the first.
-pub async fn heads(db: &impl GenericClient, lease: i64, lanes: &[LaneId], most: usize) -> Result<Vec<Row>> {
-    let lanes: Vec<i64> = lanes.iter().map(|lane| lane.0).collect();
+pub async fn heads(db: &impl GenericClient, lease: i64, lanes: &[Served], most: usize) -> Result<Vec<Row>> {
+    let (lanes, channels) = columns(lanes);
     db.query_typed(
-        "select w.number, h.* from unnest($2) with ordinality as w (lane, number)
+        "select w.number, h.* from unnest($2, $4) with ordinality as w (lane, channels, number)
          join lanes l on l.id = w.lane join conversations v on v.id = l.conversation and v.lease = $1
          cross join lateral (
              select d.id, d.event, c.name, d.route, d.template, e.document, d.planned_at, d.give_up_at, d.attempts,
@@ -97,9 +113,9 @@ pub async fn heads(db: &impl GenericClient, lease: i64, lanes: &[LaneId], most: 
                  )
                  select * from line) as d
              join events e on e.id = d.event
-             where c.lane = w.lane order by d.id limit $3) as h
+             where c.id = any (w.channels::bigint[]) and c.lane = w.lane order by d.id limit $3) as h
          order by w.number, h.id",
-        given![lease => INT8, lanes => INT8_ARRAY, most as i64 => INT8],
+        given![lease => INT8, lanes => INT8_ARRAY, most as i64 => INT8, channels => TEXT_ARRAY],
     )
     .await
 }
@@ -139,14 +155,14 @@ pub async fn thread(db: &impl GenericClient, lane: LaneId, issue: &str) -> Resul
 }
 
 /// The lane's head may stand in its channel already.
-pub async fn mark_head(db: &impl GenericClient, lease: i64, lane: LaneId) -> Result<()> {
+pub async fn mark_head(db: &impl GenericClient, lease: i64, Served { lane, channels }: Served) -> Result<()> {
     db.query_typed(
         "update deliveries set unclear = true where state = 0 and id =
              (select min(head.id) from lanes l join conversations v on v.id = l.conversation
               join channels c on c.lane = l.id cross join lateral
                  (select d.id from deliveries d where d.channel = c.id and d.state = 0 order by d.id limit 1) as head
-              where l.id = $2 and v.lease = $1)",
-        given![lease => INT8, lane.0 => INT8],
+              where l.id = $2 and v.lease = $1 and c.id = any ($3))",
+        given![lease => INT8, lane.0 => INT8, channels => INT8_ARRAY],
     )
     .await?;
     Ok(())

@@ -1,6 +1,6 @@
 //! A replica's lease, and the lanes that it names.
 
-use tokio_postgres::{GenericClient, Transaction};
+use tokio_postgres::{GenericClient, Row, Transaction};
 
 use super::{Result, given};
 use crate::outbox::Millis;
@@ -10,13 +10,15 @@ use crate::outbox::Millis;
 pub struct Beat {
     pub lease: i64,
     pub beat: i64,
+    /// Differs from another's where their configurations lead channels differently.
+    pub places: i64,
 }
 
 /// A new lease, whose number no other ever had, and the database's time.
-pub async fn begin_lease(db: &impl GenericClient, holder: &str) -> Result<(i64, Millis)> {
-    let begun = "insert into leases (holder) values ($1)
+pub async fn begin_lease(db: &impl GenericClient, holder: &str, places: i64) -> Result<(i64, Millis)> {
+    let begun = "insert into leases (holder, places) values ($1, $2)
          returning id, (extract(epoch from clock_timestamp()) * 1000)::bigint";
-    let row = db.query_typed_one(begun, given![holder => TEXT]).await?;
+    let row = db.query_typed_one(begun, given![holder => TEXT, places => INT8]).await?;
     Ok((row.try_get(0)?, row.try_get(1)?))
 }
 
@@ -28,9 +30,17 @@ pub async fn renew_lease(db: &impl GenericClient, lease: i64) -> Result<Option<M
     row.map(|row| row.try_get(0)).transpose()
 }
 
+/// What the others are to know of this replica's places.
+pub async fn say_places(db: &impl GenericClient, lease: i64, places: i64) -> Result<()> {
+    let said = "update leases set places = $2 where id = $1";
+    db.query_typed(said, given![lease => INT8, places => INT8]).await?;
+    Ok(())
+}
+
 pub async fn leases(db: &impl GenericClient) -> Result<Vec<Beat>> {
-    let rows = db.query_typed("select id, beat from leases order by id", &[]).await?;
-    rows.iter().map(|row| Ok(Beat { lease: row.try_get(0)?, beat: row.try_get(1)? })).collect()
+    let rows = db.query_typed("select id, beat, places from leases order by id", &[]).await?;
+    let beat = |row: &Row| Ok(Beat { lease: row.try_get(0)?, beat: row.try_get(1)?, places: row.try_get(2)? });
+    rows.iter().map(beat).collect()
 }
 
 /// Takes hold of a lease that nobody renewed since `seen`; nothing is written under it from now on. `false`: it lives, or

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use tokio_postgres::{GenericClient, Transaction};
+use tokio_postgres::{GenericClient, Row};
 
 use super::{ConversationId, Result, given, hold_of};
 use crate::outbox::{Hold, LaneId, Millis, Place};
@@ -15,53 +15,71 @@ pub struct Way {
     pub conversation: ConversationId,
 }
 
-/// The lane of a place and its conversation, made when they are new.
-pub async fn lane(db: &Transaction<'_>, place: &Place) -> Result<(LaneId, ConversationId)> {
-    let made = "insert into conversations (key) values ($1)
-         on conflict (key) do update set key = excluded.key returning id";
-    let conversation: i64 = db.query_typed_one(made, given![place.conversation => TEXT]).await?.try_get(0)?;
-    let made = "insert into lanes (conversation, key) values ($1, $2)
-         on conflict (key) do update set key = excluded.key returning id, conversation";
-    let row = db.query_typed_one(made, given![conversation => INT8, place.lane => TEXT]).await?;
-    Ok((LaneId(row.try_get(0)?), ConversationId(row.try_get(1)?)))
+/// Where a channel leads.
+#[derive(Debug)]
+pub struct Led {
+    pub way: Way,
+    /// The lane's key.
+    pub to: String,
 }
 
-/// Where a channel leads after [`lead`].
-pub enum Led {
-    There(Way),
-    /// Still where it led before: another replica may be sending from there.
-    Before(Way),
-}
-
-/// Leads a channel to a lane, unless another replica holds the one to which it led before.
-pub async fn lead(
-    db: &Transaction<'_>,
-    name: &str,
-    (lane, conversation): (LaneId, ConversationId),
-    lease: Option<i64>,
-) -> Result<Led> {
-    let before = "select c.id, l.id, v.id, v.lease from channels c join lanes l on l.id = c.lane
-             join conversations v on v.id = l.conversation
-         where c.name = $1 and l.id <> $2 for no key update of v";
-    if let Some(row) = db.query_typed_opt(before, given![name => TEXT, lane.0 => INT8]).await? {
-        let holder: Option<i64> = row.try_get(3)?;
-        if holder.is_some() && holder != lease {
-            let (lane, conversation) = (LaneId(row.try_get(1)?), ConversationId(row.try_get(2)?));
-            return Ok(Led::Before(Way { channel: row.try_get(0)?, lane, conversation }));
-        }
+impl Led {
+    pub fn is_at(&self, place: &Place) -> bool {
+        self.to == place.lane
     }
-    let lead = "insert into channels (name, lane) values ($1, $2)
-         on conflict (name) do update set lane = excluded.lane returning id";
-    let channel = db.query_typed_one(lead, given![name => TEXT, lane.0 => INT8]).await?.try_get(0)?;
-    Ok(Led::There(Way { channel, lane, conversation }))
 }
 
-/// Of the channels that lead to these lanes, others than the named lead nowhere any more: what is pending in them stays, and
-/// stands in nobody's way.
-pub async fn lead_nowhere(db: &Transaction<'_>, lanes: &[LaneId], but: &[&str]) -> Result<()> {
-    let lanes: Vec<i64> = lanes.iter().map(|lane| lane.0).collect();
-    let statement = "update channels set lane = null where name <> all ($1) and lane = any ($2)";
-    db.query_typed(statement, given![but => TEXT_ARRAY, lanes => INT8_ARRAY]).await?;
+/// Where those of the channels lead that lead anywhere yet.
+pub async fn led(db: &impl GenericClient, channels: &[&str]) -> Result<HashMap<String, Led>> {
+    let led = "select c.name, c.id, l.id, l.conversation, l.key from channels c join lanes l on l.id = c.lane
+         where c.name = any ($1)";
+    let led_of = |row: &Row| {
+        let way = Way {
+            channel: row.try_get(1)?,
+            lane: LaneId(row.try_get(2)?),
+            conversation: ConversationId(row.try_get(3)?),
+        };
+        Ok((row.try_get(0)?, Led { way, to: row.try_get(4)? }))
+    };
+    db.query_typed(led, given![channels => TEXT_ARRAY]).await?.iter().map(led_of).collect()
+}
+
+/// Makes what is missing of the places' lanes and conversations, and leads channels there that lead nowhere. By the order of
+/// their keys: replicas that start together wait for each other and never in a circle.
+pub async fn lead_new(db: &impl GenericClient, places: &[&Place]) -> Result<()> {
+    let conversations: Vec<&str> = places.iter().map(|place| &*place.conversation).collect();
+    let lanes: Vec<&str> = places.iter().map(|place| &*place.lane).collect();
+    let channels: Vec<&str> = places.iter().map(|place| place.channel.as_str()).collect();
+    let make = "insert into conversations (key) select distinct p.key from unnest($1) as p (key) order by p.key
+         on conflict (key) do nothing";
+    db.query_typed(make, given![conversations => TEXT_ARRAY]).await?;
+    let make = "insert into lanes (conversation, key)
+         select distinct on (p.key) v.id, p.key from unnest($1, $2) as p (conversation, key)
+             join conversations v on v.key = p.conversation
+         order by p.key on conflict (key) do nothing";
+    db.query_typed(make, given![conversations => TEXT_ARRAY, lanes => TEXT_ARRAY]).await?;
+    let lead = "insert into channels (name, lane)
+         select p.name, l.id from unnest($1, $2) as p (name, lane) join lanes l on l.key = p.lane
+         order by p.name on conflict (name) do nothing";
+    db.query_typed(lead, given![channels => TEXT_ARRAY, lanes => TEXT_ARRAY]).await?;
+    Ok(())
+}
+
+/// Leads channels from where they lead to their places, but for those whose messages another replica may be sending from
+/// there: it holds the conversation, or is just claiming it.
+pub async fn lead_elsewhere(db: &impl GenericClient, lease: i64, places: &[&Place]) -> Result<()> {
+    let lanes: Vec<&str> = places.iter().map(|place| &*place.lane).collect();
+    let channels: Vec<&str> = places.iter().map(|place| place.channel.as_str()).collect();
+    let lead = "with free as materialized (
+             select id from conversations
+             where id in (select l.conversation from channels c join lanes l on l.id = c.lane where c.name = any ($2))
+                 and (lease is null or lease = $1)
+             order by id for no key update skip locked
+         )
+         update channels c set lane = there.id
+         from unnest($2, $3) as p (name, lane) join lanes there on there.key = p.lane, lanes here
+         where c.name = p.name and here.id = c.lane and here.conversation in (select id from free)";
+    db.query_typed(lead, given![lease => INT8, channels => TEXT_ARRAY, lanes => TEXT_ARRAY]).await?;
     Ok(())
 }
 

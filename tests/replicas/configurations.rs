@@ -1,0 +1,147 @@
+//! Replicas whose configurations lead channels differently: a rollout that is under way, or was undone.
+
+use std::time::Duration;
+
+use campanile::outbox::{Outbox, Place, Until};
+
+use super::{LANES, PATIENCE, Replica, START, STEP, arrival, place, see_each_other, two};
+use crate::harness::postgres::{Database, connect};
+
+const OTHERS_TIME: Duration = Duration::from_secs(180);
+
+/// The channel in a lane, which is a conversation of its own.
+fn led(channel: usize, lane: &str) -> Place {
+    Place { conversation: lane.into(), lane: lane.into(), ..place(channel) }
+}
+
+/// Lets time pass and the replicas send until so many messages were sent: which of them sent to which channel.
+async fn sent(replicas: &[&Replica], messages: usize) -> Vec<(usize, String)> {
+    let mut sent = Vec::new();
+    let all = async {
+        while sent.len() < messages {
+            for (at, replica) in replicas.iter().enumerate() {
+                for turn in replica.outbox.claim("slack", LANES).await.unwrap() {
+                    for head in replica.outbox.heads(&turn, 16).await.unwrap() {
+                        replica.delivered(&turn, &head).await.unwrap();
+                        sent.push((at, head.channel.to_string()));
+                    }
+                    replica.outbox.release(turn, Until::Now);
+                }
+                replica.clock.pass(Duration::from_millis(250));
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let came = tokio::time::timeout(PATIENCE, all).await;
+    assert!(came.is_ok(), "{sent:?}, of {messages}");
+    sent
+}
+
+async fn lane_of(database: &Database, channel: usize) -> String {
+    let key = "select l.key from channels c join lanes l on l.id = c.lane where c.name = $1";
+    connect(&database.url).await.query_one(key, &[&format!("c{channel}")]).await.unwrap().get(0)
+}
+
+/// In a rolling change of the configuration the replicas of before go on, and nobody waits for them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_channel_that_another_replica_sends_to_is_led_anew_when_that_leaves_it() {
+    let database = Database::new().await;
+    let (one, other) = two(&database).await;
+    other.accept(1, 0..LANES).await;
+    let held = other.claimed(1).await.remove(0);
+    let channel = other.outbox.heads(&held, 1).await.unwrap().remove(0).channel;
+    let mut places: Vec<Place> = (0..LANES).map(place).collect();
+    let moved = places.iter_mut().find(|place| place.channel == channel).unwrap();
+    (moved.lane, moved.conversation) = ("slack:NEW".into(), "slack:NEW".into());
+    one.outbox.place(places).await.unwrap();
+    assert_eq!(other.outbox.heads(&held, 1).await.unwrap()[0].channel, channel, "it is still sent from there");
+    other.settle(&held).await.unwrap();
+    other.accept(2, 0..LANES).await;
+    other.outbox.release(held, Until::Now);
+    other.outbox.close().await;
+    let found = async {
+        loop {
+            for turn in one.outbox.claim("slack", LANES).await.unwrap() {
+                let heads = one.outbox.heads(&turn, 1).await.unwrap();
+                if heads.first().is_some_and(|head| head.channel == channel) {
+                    return heads;
+                }
+            }
+            one.clock.pass(STEP);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let heads = tokio::time::timeout(PATIENCE, found).await.expect("it is sent from its new lane");
+    assert_eq!(heads[0].document, arrival(2, 0, 0..1).document);
+    assert_eq!(lane_of(&database, channel.as_str()[1..].parse().unwrap()).await, "slack:NEW");
+}
+
+/// Two channels of one conversation, and a replica that has one of them: the other's messages are not its to send, stand in
+/// nobody's way, and are not kept from whoever sends them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_channel_that_one_replica_does_not_have_is_served_by_another() {
+    let database = Database::new().await;
+    let one = Replica::start_with(&database, Duration::ZERO, vec![led(0, "slack:C"), led(1, "slack:C")]).await;
+    let other = Replica::start_with(&database, OTHERS_TIME, vec![led(0, "slack:C")]).await;
+    see_each_other(&one, &other).await;
+    other.accept(1, 0..1).await;
+    assert_eq!(sent(&[&other], 1).await, [(0, "c0".to_owned())], "and keeps what it has claimed");
+    one.accept(2, 1..2).await;
+    one.accept(3, 0..1).await;
+    assert_eq!(sent(&[&other], 1).await, [(0, "c0".to_owned())], "what is not its own is in front of it");
+    assert_eq!(sent(&[&one, &other], 1).await, [(0, "c1".to_owned())]);
+}
+
+/// The newer configuration led a channel elsewhere and was taken back: the channel leads where it did, with what it left.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_replica_that_is_gone_led_elsewhere_is_led_back() {
+    let database = Database::new().await;
+    let one = Replica::start_with(&database, Duration::ZERO, vec![led(0, "slack:OLD")]).await;
+    let other = Replica::start_with(&database, OTHERS_TIME, vec![led(0, "slack:NEW")]).await;
+    see_each_other(&one, &other).await;
+    assert_eq!(lane_of(&database, 0).await, "slack:NEW", "the latest counts");
+    one.accept(1, 0..1).await;
+    assert_eq!(sent(&[&one, &other], 1).await, [(1, "c0".to_owned())]);
+    one.accept(2, 0..1).await;
+    other.outbox.close().await;
+    assert_eq!(sent(&[&one], 1).await, [(0, "c0".to_owned())]);
+    assert_eq!(lane_of(&database, 0).await, "slack:OLD");
+}
+
+/// A reload that fails midway leaves the old configuration in force.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_led_before_placing_failed_is_led_back() {
+    let database = Database::new().await;
+    let one = Replica::start_with(&database, Duration::ZERO, vec![led(0, "slack:OLD")]).await;
+    let db = connect(&database.url).await;
+    let refuse = "create function refuse() returns trigger language plpgsql as
+             'begin raise exception ''refused''; end';
+         create trigger refuse before update of places on leases for each row execute function refuse()";
+    db.batch_execute(refuse).await.unwrap();
+    one.outbox.place(vec![led(0, "slack:NEW")]).await.unwrap_err();
+    db.batch_execute("drop trigger refuse on leases").await.unwrap();
+    one.accept(1, 0..1).await;
+    assert_eq!(sent(&[&one], 1).await, [(0, "c0".to_owned())]);
+    assert_eq!(lane_of(&database, 0).await, "slack:OLD");
+}
+
+/// Nobody waits for another in a circle, and thousands of channels are no more work for the database than one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn many_channels_are_placed_at_once() {
+    const MANY: usize = 2_000;
+    let database = Database::new().await;
+    let places = |lane: &str| (0..MANY).map(|n| led(n, &format!("slack:{lane}{n}"))).collect::<Vec<_>>();
+    let backwards = |places: Vec<Place>| places.into_iter().rev().collect::<Vec<_>>();
+    let one = Replica::start_with(&database, Duration::ZERO, places("A")).await;
+    let other = Replica::start_with(&database, OTHERS_TIME, backwards(places("A"))).await;
+    for lane in ["B", "C", "D"] {
+        let before = one.outbox.gauges().await.unwrap().statements;
+        let (ones, others) = tokio::join!(one.outbox.place(places(lane)), other.outbox.place(backwards(places(lane))));
+        ones.and(others).unwrap();
+        let statements = one.outbox.gauges().await.unwrap().statements - before;
+        assert!(statements < 20, "{statements} statements");
+        assert_eq!(lane_of(&database, MANY / 2).await, format!("slack:{lane}{}", MANY / 2));
+    }
+    one.outbox.accept(arrival(1, START, 0..3)).await.unwrap();
+    assert_eq!(sent(&[&one, &other], 3).await.len(), 3);
+}
