@@ -14,6 +14,7 @@ mod lanes;
 mod postgres;
 mod shown;
 mod sqlite;
+mod writes;
 
 use std::any::Any;
 use std::collections::HashMap;

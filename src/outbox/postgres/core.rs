@@ -1,10 +1,10 @@
 //! What the replica's tasks and its callers share: the connections, the book, and whether the database can be written.
 
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 use tokio_postgres::error::SqlState;
 
 use super::book::Book;
@@ -13,7 +13,8 @@ use super::statements::{self, Failed};
 use super::wire::Wire;
 use super::words::Told;
 use crate::clock::Clock;
-use crate::outbox::{Gauges, LaneId, OutboxError};
+use crate::outbox::writes::Writes;
+use crate::outbox::{LaneId, OutboxError};
 
 pub struct Core {
     pub pool: Pool,
@@ -31,15 +32,9 @@ pub struct Core {
     pub renewing: tokio::sync::Mutex<()>,
     /// Held by who leads channels.
     pub leading: tokio::sync::Mutex<()>,
-    pub writable: watch::Sender<bool>,
-    started: Instant,
-    /// Milliseconds after `started`.
-    last_write: AtomicI64,
+    pub writes: Writes,
     /// Of the clock's own time that has elapsed.
     certain_until: AtomicI64,
-    commits: AtomicU64,
-    statements: AtomicU64,
-    commit_seconds: Mutex<Vec<f64>>,
 }
 
 /// A change that is refused by itself, or a database that failed under it.
@@ -91,13 +86,8 @@ impl Core {
             look: Notify::new(),
             renewing: tokio::sync::Mutex::default(),
             leading: tokio::sync::Mutex::default(),
-            writable: watch::Sender::new(true),
-            started: Instant::now(),
-            last_write: AtomicI64::new(0),
+            writes: Writes::default(),
             certain_until: AtomicI64::new(0),
-            commits: AtomicU64::new(0),
-            statements: AtomicU64::new(0),
-            commit_seconds: Mutex::default(),
         }
     }
 
@@ -124,22 +114,8 @@ impl Core {
     }
 
     pub fn committed(&self, began: Instant) {
-        self.last_write.store(self.started.elapsed().as_millis() as i64, Ordering::Relaxed);
-        self.commits.fetch_add(1, Ordering::Relaxed);
-        self.statements.fetch_add(1, Ordering::Relaxed);
-        let mut seconds = self.commit_seconds.lock().unwrap_or_else(PoisonError::into_inner);
-        if seconds.len() < 4_096 {
-            seconds.push(began.elapsed().as_secs_f64());
-        }
-        drop(seconds);
-        if self.writable.send_if_modified(|writable| !std::mem::replace(writable, true)) {
-            tracing::info!("the store can be written again");
-        }
-    }
-
-    pub fn since_last_write(&self) -> Duration {
-        let at = Duration::from_millis(self.last_write.load(Ordering::Relaxed).max(0) as u64);
-        self.started.elapsed().saturating_sub(at)
+        self.writes.count_statements(1);
+        self.writes.committed(began.elapsed());
     }
 
     /// A write that failed: what its caller is told.
@@ -149,19 +125,13 @@ impl Core {
             Refusal::Database(error) => Arc::new(self.told(error)),
             Refusal::Pool(error) => Arc::new(error),
         };
-        if self.writable.send_if_modified(|writable| std::mem::replace(writable, false)) {
-            let error = crate::outbox::postgres::chain(&*cause);
-            tracing::error!(
-                error,
-                "the store cannot be written: accepts are answered 500 and no lane sends until it can"
-            );
-        }
+        self.writes.failed(|| super::chain(&*cause));
         OutboxError::Unavailable(cause)
     }
 
     /// A question that failed.
     pub fn unanswered(&self, refusal: Refusal) -> OutboxError {
-        self.statements.fetch_add(1, Ordering::Relaxed);
+        self.asked();
         match refusal {
             Refusal::Answer(error) => error,
             Refusal::Database(error) => OutboxError::Unavailable(Arc::new(self.told(error))),
@@ -209,12 +179,6 @@ impl Core {
     }
 
     pub fn asked(&self) {
-        self.statements.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub fn add_counts(&self, gauges: &mut Gauges) {
-        gauges.commits = self.commits.load(Ordering::Relaxed);
-        gauges.statements = self.statements.load(Ordering::Relaxed);
-        gauges.commit_seconds = std::mem::take(&mut self.commit_seconds.lock().unwrap_or_else(PoisonError::into_inner));
+        self.writes.count_statements(1);
     }
 }

@@ -300,15 +300,15 @@ impl Outbox for Postgres {
     }
 
     fn can_write(&self) -> bool {
-        *self.core.writable.borrow()
+        *self.core.writes.succeed.borrow()
     }
 
     fn writable(&self) -> watch::Receiver<bool> {
-        self.core.writable.subscribe()
+        self.core.writes.succeed.subscribe()
     }
 
     fn since_last_write(&self) -> Duration {
-        self.core.since_last_write()
+        self.core.writes.since_last()
     }
 
     async fn expire(&self, now: Millis, cutoff: Millis) -> Result<Expired, OutboxError> {
@@ -346,7 +346,7 @@ impl Outbox for Postgres {
             (book.lanes.held_by_account(self.core.clock.now_ms()), book.lanes.accounts_held())
         };
         let mut gauges = Gauges { ledger, channels, lanes_held, accounts_held, ..Gauges::default() };
-        self.core.add_counts(&mut gauges);
+        self.core.writes.add_to(&mut gauges);
         Ok(gauges)
     }
 

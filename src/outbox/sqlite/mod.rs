@@ -263,15 +263,15 @@ impl Outbox for Sqlite {
     }
 
     fn can_write(&self) -> bool {
-        *self.shared.writable.borrow()
+        *self.shared.writes.succeed.borrow()
     }
 
     fn writable(&self) -> watch::Receiver<bool> {
-        self.shared.writable.subscribe()
+        self.shared.writes.succeed.subscribe()
     }
 
     fn since_last_write(&self) -> Duration {
-        self.shared.since_last_write()
+        self.shared.writes.since_last()
     }
 
     async fn expire(&self, now: Millis, cutoff: Millis) -> Result<Expired, OutboxError> {

@@ -2,45 +2,27 @@
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
-use tokio::sync::watch;
 
 use super::SqliteOptions;
 use super::file::open;
 use super::pending::Book;
 use super::statements::{self, LaneRow, PendingInLane, Segment};
+use crate::outbox::writes::Writes;
 use crate::outbox::{ChannelGauge, Gauges, Millis, OutboxError};
 
 pub struct Shared {
     pub options: SqliteOptions,
     book: Mutex<Book>,
     channels: Mutex<Vec<(i64, String)>>,
-    pub writable: watch::Sender<bool>,
-    started: Instant,
-    /// Milliseconds after `started`.
-    last_write: AtomicI64,
-    commits: AtomicU64,
-    statements: AtomicU64,
-    commit_seconds: Mutex<Vec<f64>>,
+    pub writes: Writes,
 }
 
 impl Shared {
     pub fn new(options: SqliteOptions, book: Book) -> Self {
-        Self {
-            options,
-            book: Mutex::new(book),
-            channels: Mutex::default(),
-            writable: watch::Sender::new(true),
-            started: Instant::now(),
-            last_write: AtomicI64::new(0),
-            commits: AtomicU64::new(0),
-            statements: AtomicU64::new(0),
-            commit_seconds: Mutex::default(),
-        }
+        Self { options, book: Mutex::new(book), channels: Mutex::default(), writes: Writes::default() }
     }
 
     /// Why accepts are refused, when less than the reserve is free.
@@ -85,34 +67,6 @@ impl Shared {
         open(&self.options.path, true)
     }
 
-    pub fn committed(&self, took: Duration) {
-        self.last_write.store(self.started.elapsed().as_millis() as i64, Ordering::Relaxed);
-        self.commits.fetch_add(1, Ordering::Relaxed);
-        let mut seconds = self.commit_seconds.lock().unwrap_or_else(PoisonError::into_inner);
-        if seconds.len() < 4_096 {
-            seconds.push(took.as_secs_f64());
-        }
-        drop(seconds);
-        if self.writable.send_if_modified(|writable| !std::mem::replace(writable, true)) {
-            tracing::info!("the store can be written again");
-        }
-    }
-
-    pub fn since_last_write(&self) -> Duration {
-        let at = Duration::from_millis(self.last_write.load(Ordering::Relaxed).max(0) as u64);
-        self.started.elapsed().saturating_sub(at)
-    }
-
-    pub fn failed(&self, error: &rusqlite::Error) {
-        if self.writable.send_if_modified(|writable| std::mem::replace(writable, false)) {
-            tracing::error!(%error, "the store cannot be written: accepts are answered 500 and no lane sends until it can");
-        }
-    }
-
-    pub fn count_statements(&self, more: u64) {
-        self.statements.fetch_add(more, Ordering::Relaxed);
-    }
-
     /// Brings the memory of the lanes up to what the tables say. Leases stay. Only the writer may do this once it runs:
     /// whatever else it commits comes before or after what is told here, never between.
     pub fn know_lanes(&self, told: Told, now: Millis) {
@@ -145,15 +99,10 @@ impl Shared {
                 gauge.oldest = Some(gauge.oldest.map_or(planned_at, |oldest| oldest.min(planned_at)));
             }
         }
-        Ok(Gauges {
-            ledger: statements::ledger(db)?,
-            channels,
-            lanes_held,
-            accounts_held,
-            commits: self.commits.load(Ordering::Relaxed),
-            statements: self.statements.load(Ordering::Relaxed),
-            commit_seconds: std::mem::take(&mut self.commit_seconds.lock().unwrap_or_else(PoisonError::into_inner)),
-        })
+        let ledger = statements::ledger(db)?;
+        let mut gauges = Gauges { ledger, channels, lanes_held, accounts_held, ..Gauges::default() };
+        self.writes.add_to(&mut gauges);
+        Ok(gauges)
     }
 }
 

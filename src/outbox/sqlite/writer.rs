@@ -92,7 +92,7 @@ impl Writer {
         let started = Instant::now();
         match self.apply(group.iter().map(|request| &request.change)) {
             Ok(effects) => {
-                self.shared.committed(started.elapsed());
+                self.shared.writes.committed(started.elapsed());
                 for (request, effect) in group.drain(..).zip(effects) {
                     let _ = request.answer.send(effect.map(|effect| self.take(effect)));
                 }
@@ -135,7 +135,7 @@ impl Writer {
     /// Notes that the store could not be written; the next commit opens it anew.
     fn failed(&mut self, error: rusqlite::Error) -> OutboxError {
         if !is_about_a_row(&error) {
-            self.shared.failed(&error);
+            self.shared.writes.failed(|| error.to_string());
             self.db = None;
         }
         OutboxError::Unavailable(Arc::new(error))
@@ -192,7 +192,7 @@ impl Writer {
             statements::add_to_ledger(&transaction, &ledger, last_event, last_delivery)?;
         }
         transaction.commit()?;
-        self.shared.count_statements(statements + seen.statements() + 1);
+        self.shared.writes.count_statements(statements + seen.statements() + 1);
         Ok(Committed { effects, last_event, last_delivery, pending: ledger.pending, seen })
     }
 

@@ -128,8 +128,8 @@ async fn attempts(db: &impl GenericClient, delivery: DeliveryId) -> Result<Vec<A
 }
 
 pub async fn ledger(db: &impl GenericClient) -> super::Result<Ledger> {
-    let sums = LEDGER.map(|name| format!("sum({name})::bigint")).join(", ");
-    ledger_of(&db.query_typed_one(&format!("select {sums} from ledger"), &[]).await?)
+    let sums: Vec<String> = LEDGER.iter().map(|name| format!("sum({name})::bigint as {name}")).collect();
+    ledger_of(&db.query_typed_one(&format!("select {} from ledger", sums.join(", ")), &[]).await?)
 }
 
 /// What is pending in each channel, configured or not.

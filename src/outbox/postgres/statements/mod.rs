@@ -78,53 +78,14 @@ fn column<'a, T: FromSql<'a>>(rows: &'a [Row], at: usize) -> Result<Vec<T>> {
     rows.iter().map(|row| row.try_get(at)).collect()
 }
 
-/// The ledger's columns, in the order in which they are read and written.
-const LEDGER: [&str; 12] = [
-    "received",
-    "routed",
-    "to_route",
-    "ignored",
-    "duplicate",
-    "unreadable",
-    "planned",
-    "delivered",
-    "pending",
-    "dead",
-    "filtered",
-    "merged",
-];
+macro_rules! ledger {
+    ($($column:ident)*) => {
+        const LEDGER: &[&str] = &[$(stringify!($column)),*];
 
-fn ledger_of(row: &Row) -> Result<Ledger> {
-    let mut sums = [0; 12];
-    for (at, sum) in sums.iter_mut().enumerate() {
-        *sum = row.try_get(at)?;
-    }
-    let [
-        received,
-        routed,
-        to_route,
-        ignored,
-        duplicate,
-        unreadable,
-        planned,
-        delivered,
-        pending,
-        dead,
-        filtered,
-        merged,
-    ] = sums;
-    Ok(Ledger {
-        received,
-        routed,
-        to_route,
-        ignored,
-        duplicate,
-        unreadable,
-        planned,
-        delivered,
-        pending,
-        dead,
-        filtered,
-        merged,
-    })
+        /// Of columns with these names.
+        fn ledger_of(row: &Row) -> Result<Ledger> {
+            Ok(Ledger { $($column: row.try_get(stringify!($column))?),* })
+        }
+    };
 }
+ledger!(received routed to_route ignored duplicate unreadable planned delivered pending dead filtered merged);
