@@ -1,6 +1,8 @@
 //! Callers that want the same kind of statement stand in line: whatever waits while one is on its way goes together with
 //! the next (group commit).
 
+use std::collections::HashSet;
+use std::hash::Hash;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
@@ -34,7 +36,7 @@ pub struct Line<T, A>(mpsc::Sender<Request<T, A>>);
 impl<T, A> Line<T, A> {
     pub fn new(closing: CancellationToken) -> (Self, Front<T, A>) {
         let (end, front) = mpsc::channel(LONGEST);
-        (Self(end), Front { requests: front, closing, answered: 0 })
+        (Self(end), Front { requests: front, closing, answered: 0, twins: Vec::new() })
     }
 
     /// Cancel safe in that what is wanted is done whole or not at all.
@@ -50,6 +52,8 @@ pub struct Front<T, A> {
     closing: CancellationToken,
     /// Of the batch before.
     answered: usize,
+    /// For the batch after.
+    twins: Vec<Request<T, A>>,
 }
 
 impl<T, A> Front<T, A> {
@@ -70,6 +74,21 @@ impl<T, A> Front<T, A> {
         }
         self.answered = batch.len();
         (!batch.is_empty()).then_some(batch)
+    }
+
+    /// As [`Front::next`], and no two of them have the same `key`: each sees what became of the one before.
+    pub async fn next_without_twins<K: Eq + Hash>(
+        &mut self,
+        most: usize,
+        key: impl Fn(&T) -> K,
+    ) -> Option<Vec<Request<T, A>>> {
+        let mut batch = std::mem::take(&mut self.twins);
+        if batch.is_empty() {
+            batch = self.next(most).await?;
+        }
+        let mut keys = HashSet::new();
+        self.twins = batch.extract_if(.., |request| !keys.insert(key(&request.what))).collect();
+        Some(batch)
     }
 
     async fn gather(&mut self, batch: &mut Vec<Request<T, A>>, wanted: usize) {

@@ -5,6 +5,7 @@
 //! machines' clocks: a lease is ended when somebody has watched it not being renewed for [`keeper::DEAD_AFTER`], by
 //! his own clock that only moves forward; and its holder stops sending before, by its own.
 
+mod batch;
 mod book;
 mod claiming;
 mod connect;

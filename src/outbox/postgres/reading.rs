@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
+use super::batch::{Ends, again};
 use super::core::{Core, Refusal};
 use super::line::{Front, Request};
 use super::statements::{self, Served};
-use super::taking::again;
-use crate::outbox::{Due, LaneId, OutboxError};
+use crate::outbox::{Due, LaneId};
 
 /// Lanes asked for in one statement: a larger answer would keep the first of them waiting.
 const LARGEST: usize = 64;
@@ -33,7 +33,7 @@ pub async fn read(core: Arc<Core>, mut front: Front<Wanted, Vec<Due>>) {
 }
 
 /// Each lane's heads, or which of its rows cannot be read.
-async fn together(core: &Core, batch: &[Reading]) -> Result<Vec<Result<Vec<Due>, OutboxError>>, Refusal> {
+async fn together(core: &Core, batch: &[Reading]) -> Result<Ends<Vec<Due>>, Refusal> {
     let lanes: Vec<Served> = {
         let book = core.book();
         batch.iter().map(|request| book.served(request.what.lane)).collect()
@@ -42,7 +42,7 @@ async fn together(core: &Core, batch: &[Reading]) -> Result<Vec<Result<Vec<Due>,
     let lease = core.lease()?;
     core.asked();
     let rows = statements::heads(&**core.db().await?, lease, &lanes, most).await?;
-    let mut heads: Vec<Result<Vec<Due>, OutboxError>> = batch.iter().map(|_| Ok(Vec::new())).collect();
+    let mut heads: Ends<Vec<Due>> = batch.iter().map(|_| Ok(Vec::new())).collect();
     for row in &rows {
         let at = statements::asked_by(row);
         let lane = &mut heads[at];

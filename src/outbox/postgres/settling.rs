@@ -5,14 +5,12 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use super::batch::{Ends, LARGEST, write};
 use super::core::{Core, Refusal};
 use super::line::{Front, Request};
 use super::statements::{self, Settled, Settlements};
-use super::taking::again;
 use crate::delivery::DeliveryId;
 use crate::outbox::{Lease, Next, OutboxError, Settlement, State};
-
-const LARGEST: usize = 512;
 
 pub type Settling = Request<(Lease, Settlement), ()>;
 
@@ -21,7 +19,8 @@ pub type Settling = Request<(Lease, Settlement), ()>;
 struct Unanswered(Mutex<HashSet<DeliveryId>>);
 
 impl Unanswered {
-    fn add(&self, ids: impl Iterator<Item = DeliveryId>) {
+    fn add(&self, batch: &[Settling]) {
+        let ids = batch.iter().map(|request| request.what.1.delivery);
         self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(ids);
     }
 
@@ -33,53 +32,24 @@ impl Unanswered {
 /// Runs until the line is closed and empty.
 pub async fn settle(core: Arc<Core>, mut front: Front<(Lease, Settlement), ()>) {
     let unanswered = Unanswered::default();
-    let mut postponed: Vec<Settling> = Vec::new();
-    loop {
-        let mut batch = std::mem::take(&mut postponed);
-        if batch.is_empty() {
-            match front.next(LARGEST).await {
-                Some(waiting) => batch = waiting,
-                None => return,
-            }
-        }
-        let mut lanes = HashSet::new();
-        postponed = batch.extract_if(.., |request| !lanes.insert(request.what.0.lane)).collect();
+    while let Some(mut batch) = front.next_without_twins(LARGEST, |(lease, _)| lease.lane).await {
         let lost = |request: &mut Settling| !core.book().is_current(&request.what.0);
         for request in batch.extract_if(.., lost).collect::<Vec<_>>() {
             let lane = request.what.0.lane;
             request.answer(Err(OutboxError::LeaseLost(lane)));
         }
-        write(&core, &unanswered, batch).await;
+        let ends = write(&core, batch.len(), |range| tried(&core, &unanswered, &batch[range])).await;
+        batch.into_iter().zip(ends).for_each(|(request, end)| request.answer(end));
     }
 }
 
-async fn write(core: &Core, unanswered: &Unanswered, batch: Vec<Settling>) {
-    if batch.is_empty() {
-        return;
-    }
-    match together(core, unanswered, &batch).await {
-        Ok(ends) => batch.into_iter().zip(ends).for_each(|(request, end)| request.answer(end)),
-        Err(refusal) if refusal.is_about_a_row() && batch.len() > 1 => {
-            for request in batch {
-                let end = together(core, unanswered, std::slice::from_ref(&request)).await;
-                let end = end.map_err(|refusal| core.failed(refusal)).and_then(|mut one| one.pop().unwrap_or(Ok(())));
-                request.answer(end);
-            }
-        }
-        Err(refusal) => {
-            unanswered.add(batch.iter().map(|request| request.what.1.delivery));
-            let error = core.failed(refusal);
-            batch.into_iter().for_each(|request| request.answer(Err(again(&error))));
-        }
-    }
+/// As [`together`]; a batch that failed may have been written all the same.
+async fn tried(core: &Core, unanswered: &Unanswered, batch: &[Settling]) -> Result<Ends<()>, Refusal> {
+    together(core, unanswered, batch).await.inspect_err(|_| unanswered.add(batch))
 }
 
 /// The end of each settlement of the batch.
-async fn together(
-    core: &Core,
-    unanswered: &Unanswered,
-    batch: &[Settling],
-) -> Result<Vec<Result<(), OutboxError>>, Refusal> {
+async fn together(core: &Core, unanswered: &Unanswered, batch: &[Settling]) -> Result<Ends<()>, Refusal> {
     let began = Instant::now();
     let lease = core.lease()?;
     let mut columns = Settlements::default();

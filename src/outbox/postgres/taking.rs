@@ -1,18 +1,15 @@
 //! The line of the accepts: whatever waits goes into one statement.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
+use super::batch::{Ends, LARGEST, again, write};
 use super::core::{Core, Refusal};
 use super::line::{Front, Request};
 use super::statements::{self, Asides, Calls};
 use crate::delivery::EventId;
 use crate::outbox::{Accepted, Arrival, Aside, Fingerprint, LaneId, OutboxError};
-
-/// A batch is one commit; a larger one would keep its first callers waiting.
-const LARGEST: usize = 512;
 
 pub type Taking = Request<Arrival, Accepted>;
 
@@ -25,20 +22,10 @@ struct Call {
 
 /// Runs until the line is closed and empty.
 pub async fn take(core: Arc<Core>, mut front: Front<Arrival, Accepted>) {
-    let mut postponed = Vec::new();
-    loop {
-        let mut batch = std::mem::take(&mut postponed);
-        if batch.is_empty() {
-            match front.next(LARGEST).await {
-                Some(waiting) => batch = waiting,
-                None => return,
-            }
-        }
-        // Of calls with one fingerprint each sees what became of the one before.
-        let mut fingerprints = HashSet::new();
-        postponed = batch.extract_if(.., |request| !fingerprints.insert(request.what.fingerprint)).collect();
+    while let Some(batch) = front.next_without_twins(LARGEST, |arrival| arrival.fingerprint).await {
         let calls = admit(&core, batch).await;
-        store(&core, calls).await;
+        let ends = write(&core, calls.len(), |range| together(&core, &calls[range])).await;
+        calls.into_iter().zip(ends).for_each(|(call, end)| answer(&core, call, end));
     }
 }
 
@@ -81,34 +68,7 @@ async fn admit(core: &Core, batch: Vec<Taking>) -> Vec<Call> {
     calls
 }
 
-async fn store(core: &Core, calls: Vec<Call>) {
-    if calls.is_empty() {
-        return;
-    }
-    match together(core, &calls).await {
-        Ok(accepted) => {
-            for (call, accepted) in calls.into_iter().zip(accepted) {
-                answer(core, call, Ok(accepted));
-            }
-        }
-        // One bad row must not fail its batch: each gets a transaction of its own.
-        Err(refusal) if refusal.is_about_a_row() && calls.len() > 1 => {
-            for call in calls {
-                let end = together(core, std::slice::from_ref(&call)).await;
-                let end = end
-                    .map_err(|refusal| core.failed(refusal))
-                    .and_then(|mut one| one.pop().ok_or(OutboxError::Closed));
-                answer(core, call, end);
-            }
-        }
-        Err(refusal) => {
-            let error = core.failed(refusal);
-            calls.into_iter().for_each(|call| call.request.answer(Err(again(&error))));
-        }
-    }
-}
-
-async fn together(core: &Core, calls: &[Call]) -> Result<Vec<Accepted>, Refusal> {
+async fn together(core: &Core, calls: &[Call]) -> Result<Ends<Accepted>, Refusal> {
     let began = Instant::now();
     let db = core.db().await?;
     let mut columns = Calls::default();
@@ -132,7 +92,7 @@ async fn together(core: &Core, calls: &[Call]) -> Result<Vec<Accepted>, Refusal>
             *end = events.next().map(|(_, event)| Accepted::Duplicate { event: EventId(event) });
         }
     }
-    ends.into_iter().map(|end| end.ok_or(Refusal::Answer(OutboxError::Closed))).collect()
+    Ok(ends.into_iter().map(|end| end.ok_or(OutboxError::Closed)).collect())
 }
 
 fn answer(core: &Core, call: Call, end: Result<Accepted, OutboxError>) {
@@ -170,12 +130,4 @@ async fn keep(core: &Core, batch: &[Request<Aside, ()>]) -> Result<(), Refusal> 
     statements::set_aside(&**core.db().await?, &asides, core.shard).await?;
     core.committed(began);
     Ok(())
-}
-
-/// One failure is told to all that it met.
-pub fn again(error: &OutboxError) -> OutboxError {
-    match error {
-        OutboxError::Unavailable(error) => OutboxError::Unavailable(error.clone()),
-        _ => OutboxError::Closed,
-    }
 }
