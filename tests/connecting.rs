@@ -1,5 +1,6 @@
 //! The way to PostgreSQL: whom it trusts, which of several hosts it takes, and that nothing waits for ever.
 
+mod answers;
 mod pooler;
 
 use std::path::{Path, PathBuf};
@@ -8,9 +9,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use campanile::clock::Clock;
-use campanile::delivery::{Messenger, Style};
-use campanile::outbox::{Accepted, PostgresUrl};
-use campanile::outbox::{Arrival, Fingerprint, Outbox, OutboxError, Place, Planned, Postgres, PostgresOptions};
+use campanile::delivery::{EventId, Messenger, Style};
+use campanile::outbox::{
+    Accepted, Arrival, Aside, Fingerprint, Outbox, OutboxError, Place, Planned, Postgres, PostgresOptions, PostgresUrl,
+};
 use rustix::process::Signal;
 use tempfile::TempDir;
 

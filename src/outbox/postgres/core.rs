@@ -118,8 +118,11 @@ impl Core {
         self.writes.committed(began.elapsed());
     }
 
-    /// A write that failed: what its caller is told.
+    /// A write that failed: what its caller is told. A row that is refused says nothing of the database.
     pub fn failed(&self, refusal: Refusal) -> OutboxError {
+        if refusal.is_about_a_row() {
+            return self.unanswered(refusal);
+        }
         let cause: Arc<dyn std::error::Error + Send + Sync> = match refusal {
             Refusal::Answer(error) => return error,
             Refusal::Database(error) => Arc::new(self.told(error)),

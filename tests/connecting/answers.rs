@@ -1,0 +1,74 @@
+//! Answers of the database that are lost, refuse one row of many, or are overtaken by what others write.
+
+use campanile::delivery::Outcome;
+use campanile::outbox::{Attempt, Hold, Lease, Next, Settlement};
+
+use super::*;
+
+/// A commit that waits for a standby which never comes has been made all the same, and whoever waits for its answer is cut
+/// off then. Only that of a change to this table, on this server.
+struct Lost<'a> {
+    server: &'a Tcp,
+    admin: tokio_postgres::Client,
+    table: &'static str,
+}
+
+impl Tcp {
+    fn that_loses_answers() -> Self {
+        Self::start(&["synchronous_standby_names=nobody", "synchronous_commit=local"])
+    }
+}
+
+impl<'a> Lost<'a> {
+    async fn of(server: &'a Tcp, table: &'static str) -> Self {
+        let admin = server.admin().await;
+        let wait = format!(
+            "create function wait() returns trigger language plpgsql as
+                 $$ begin perform set_config('synchronous_commit', 'on', true); return null; end $$;
+             create trigger wait after insert on {table} execute function wait()"
+        );
+        admin.batch_execute(&wait).await.unwrap();
+        Self { server, admin, table }
+    }
+
+    async fn answer<T>(self, asked: impl Future<Output = T>) -> T {
+        let cut = "select pg_terminate_backend(pid) from pg_stat_activity where wait_event = 'SyncRep'";
+        let lost = async {
+            while self.admin.query(cut, &[]).await.unwrap().is_empty() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let both = async { tokio::join!(asked, lost).0 };
+        let end = tokio::time::timeout(PATIENCE, both).await.expect("no answer is lost");
+        self.admin.batch_execute(&format!("drop trigger wait on {}", self.table)).await.unwrap();
+        assert!(self.server.server.log().contains("already committed locally"));
+        end
+    }
+}
+
+/// A turn at the only lane.
+async fn turn(outbox: &Postgres) -> Lease {
+    outbox.claim("slack", 1).await.unwrap().pop().expect("something waits there")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_row_that_is_refused_says_nothing_of_the_store() {
+    let database = Database::new().await;
+    let outbox = open(&database.url, &clock()).await.unwrap();
+    let writable = outbox.writable();
+    // PostgreSQL takes no text with a zero.
+    let bad = |n| Arrival { kind: "\0".into(), ..arrival(n) };
+    let ends = tokio::join!(outbox.accept(arrival(1)), outbox.accept(bad(2)), outbox.accept(arrival(3)));
+    assert!(matches!(ends, (Ok(_), Err(OutboxError::Unavailable(_)), Ok(_))), "{ends:?}");
+    assert!(outbox.accept(bad(4)).await.is_err(), "alone");
+    let turn = turn(&outbox).await;
+    let delivery = outbox.heads(&turn, 1).await.unwrap().remove(0).id;
+    let (to, reason) = (Next::Pending { unclear: false }, "\0".into());
+    let hold = Some(Hold { until: START, reason, needs_a_person: false });
+    let bad = Settlement { delivery, at: START, to, parts: None, attempt: None, thread: None, hold };
+    assert!(matches!(outbox.settle(&turn, bad).await, Err(OutboxError::Unavailable(_))));
+    assert!(
+        outbox.can_write() && !writable.has_changed().unwrap(),
+        "a lane would stop, and every call would get a 500"
+    );
+}
