@@ -72,3 +72,42 @@ async fn a_row_that_is_refused_says_nothing_of_the_store() {
         "a lane would stop, and every call would get a 500"
     );
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_duplicate_of_what_is_forgotten_meanwhile_is_new_and_changes_nothing_for_its_neighbours() {
+    let database = Database::new().await;
+    let outbox = open(&database.url, &clock()).await.unwrap();
+    for n in 1..=2 {
+        outbox.accept(arrival(n)).await.unwrap();
+    }
+    let mut admin = connect(&database.url).await;
+    let forget = "create function forget() returns trigger language plpgsql as $$ begin
+             if (select sum(duplicate) > 0 from ledger) then delete from seen where get_byte(fingerprint, 0) = 1; end if;
+             return null; end $$;
+         create trigger forget after update on ledger execute function forget()";
+    admin.batch_execute(forget).await.unwrap();
+    // While one call waits, the two others stand in line together.
+    let lock = admin.transaction().await.unwrap();
+    lock.batch_execute("lock table events").await.unwrap();
+    let first = outbox.clone();
+    let first = tokio::spawn(async move { first.accept(arrival(3)).await });
+    let waits = "select count(*) from pg_locks where not granted and database =
+                     (select oid from pg_database where datname = current_database())";
+    while lock.query_one(waits, &[]).await.unwrap().get::<_, i64>(0) == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let both = async { tokio::join!(outbox.accept(arrival(1)), outbox.accept(arrival(2))) };
+    tokio::pin!(both);
+    tokio::select! {
+        biased;
+        ends = &mut both => panic!("{ends:?}"),
+        () = std::future::ready(()) => {}
+    }
+    lock.rollback().await.unwrap();
+    assert!(matches!(first.await.unwrap(), Ok(Accepted::New { .. })));
+    let (forgotten, known) = both.await;
+    assert!(matches!(forgotten, Ok(Accepted::New { .. })), "{forgotten:?}");
+    assert!(matches!(known, Ok(Accepted::Duplicate { event: EventId(2) })), "{known:?}");
+    let ledger = outbox.gauges().await.unwrap().ledger;
+    assert!(ledger.balances() && ledger.routed == 4, "{ledger:?}");
+}

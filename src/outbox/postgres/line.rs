@@ -91,6 +91,11 @@ impl<T, A> Front<T, A> {
         Some(batch)
     }
 
+    /// Goes with the next batch without twins.
+    pub fn again(&mut self, request: Request<T, A>) {
+        self.twins.push(request);
+    }
+
     async fn gather(&mut self, batch: &mut Vec<Request<T, A>>, wanted: usize) {
         let breath = breath(BREATH);
         tokio::pin!(breath);

@@ -25,7 +25,12 @@ pub async fn take(core: Arc<Core>, mut front: Front<Arrival, Accepted>) {
     while let Some(batch) = front.next_without_twins(LARGEST, |arrival| arrival.fingerprint).await {
         let calls = admit(&core, batch).await;
         let ends = write(&core, calls.len(), |range| together(&core, &calls[range])).await;
-        calls.into_iter().zip(ends).for_each(|(call, end)| answer(&core, call, end));
+        for (call, end) in calls.into_iter().zip(ends) {
+            match end.transpose() {
+                Some(end) => answer(&core, call, end),
+                None => front.again(call.request),
+            }
+        }
     }
 }
 
@@ -68,37 +73,46 @@ async fn admit(core: &Core, batch: Vec<Taking>) -> Vec<Call> {
     calls
 }
 
-async fn together(core: &Core, calls: &[Call]) -> Result<Ends<Accepted>, Refusal> {
+/// `None`: what the call was a duplicate of has been forgotten since.
+async fn together(core: &Core, calls: &[Call]) -> Result<Ends<Option<Accepted>>, Refusal> {
     let began = Instant::now();
     let db = core.db().await?;
     let mut columns = Calls::default();
     for call in calls {
         columns.add(&call.request.what, &call.channels);
     }
-    let mut ends: Vec<Option<Accepted>> = vec![None; calls.len()];
+    let mut ends: Ends<Option<Accepted>> = calls.iter().map(|_| Ok(None)).collect();
     for (number, event) in statements::accept(&**db, &columns, core.shard).await? {
         let at = (number - 1) as usize;
-        ends[at] = Some(Accepted::New { event: EventId(event), deliveries: calls[at].channels.len() });
+        ends[at] = Ok(Some(Accepted::New { event: EventId(event), deliveries: calls[at].channels.len() }));
     }
     core.committed(began);
-    let known =
-        || calls.iter().zip(&ends).filter(|(_, end)| end.is_none()).map(|(call, _)| call.request.what.fingerprint);
-    let fingerprints: Vec<Fingerprint> = known().collect();
-    if !fingerprints.is_empty() {
-        let events = statements::seen(&**db, &fingerprints).await?;
+    let known: Vec<usize> = (0..calls.len()).filter(|at| matches!(ends[*at], Ok(None))).collect();
+    if !known.is_empty() {
+        let fingerprints: Vec<Fingerprint> = known.iter().map(|at| calls[*at].request.what.fingerprint).collect();
         core.asked();
-        let mut events = fingerprints.iter().zip(events);
-        for end in ends.iter_mut().filter(|end| end.is_none()) {
-            *end = events.next().map(|(_, event)| Accepted::Duplicate { event: EventId(event) });
+        match statements::seen(&**db, &fingerprints).await {
+            Ok(seen) => {
+                for (number, event) in seen {
+                    ends[known[(number - 1) as usize]] = Ok(Some(Accepted::Duplicate { event: EventId(event) }));
+                }
+            }
+            Err(error) => {
+                let error = core.unanswered(error.into());
+                known.iter().for_each(|at| ends[*at] = Err(again(&error)));
+            }
         }
     }
-    Ok(ends.into_iter().map(|end| end.ok_or(OutboxError::Closed)).collect())
+    Ok(ends)
 }
 
 fn answer(core: &Core, call: Call, end: Result<Accepted, OutboxError>) {
-    if matches!(end, Ok(Accepted::New { .. })) {
-        core.pending.fetch_add(call.lanes.len() as i64, Ordering::Relaxed);
-        core.tell(call.lanes);
+    match &end {
+        Ok(Accepted::New { .. }) => {
+            core.pending.fetch_add(call.lanes.len() as i64, Ordering::Relaxed);
+            core.tell(call.lanes);
+        }
+        _ => {}
     }
     call.request.answer(end);
 }

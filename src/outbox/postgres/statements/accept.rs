@@ -116,17 +116,17 @@ pub async fn accept(db: &impl GenericClient, calls: &Calls<'_>, shard: i16) -> R
     rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
 }
 
-/// The events of calls that were stored before, in the order of `fingerprints`.
-pub async fn seen(db: &impl GenericClient, fingerprints: &[Fingerprint]) -> Result<Vec<i64>> {
+/// The events of calls that were stored before, each with the fingerprint's number, from 1.
+pub async fn seen(db: &impl GenericClient, fingerprints: &[Fingerprint]) -> Result<Vec<(i64, i64)>> {
     let wanted: Vec<&[u8]> = fingerprints.iter().map(|fingerprint| &fingerprint.0[..]).collect();
     let rows = db
         .query_typed(
-            "select s.event from unnest($1) with ordinality as w (fingerprint, number) join seen s using (fingerprint)
-             order by number",
+            "select w.number, s.event
+             from unnest($1) with ordinality as w (fingerprint, number) join seen s using (fingerprint)",
             given![wanted => BYTEA_ARRAY],
         )
         .await?;
-    super::column(&rows, 0)
+    rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
 }
 
 /// What became no event, and of that what is kept.
