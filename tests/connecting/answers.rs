@@ -52,6 +52,16 @@ async fn turn(outbox: &Postgres) -> Lease {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_stored_is_sent_at_once_although_the_answer_was_lost() {
+    let server = Tcp::that_loses_answers();
+    let outbox = open(&server.url("127.0.0.1", ""), &clock()).await.unwrap();
+    let end = Lost::of(&server, "events").await.answer(outbox.accept(arrival(1))).await;
+    assert!(matches!(end, Err(OutboxError::Unavailable(_))), "{end:?}");
+    let turn = turn(&outbox).await; // no clock moves, so nobody has looked
+    assert_eq!(outbox.heads(&turn, 9).await.unwrap().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_row_that_is_refused_says_nothing_of_the_store() {
     let database = Database::new().await;
     let outbox = open(&database.url, &clock()).await.unwrap();

@@ -112,6 +112,8 @@ fn answer(core: &Core, call: Call, end: Result<Accepted, OutboxError>) {
             core.pending.fetch_add(call.lanes.len() as i64, Ordering::Relaxed);
             core.tell(call.lanes);
         }
+        // It may be stored all the same: who looks for it in vain has lost little.
+        Err(OutboxError::Unavailable(_)) => core.tell(call.lanes),
         _ => {}
     }
     call.request.answer(end);
