@@ -62,6 +62,36 @@ async fn what_was_stored_is_sent_at_once_although_the_answer_was_lost() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_attempt_whose_settlement_was_not_answered_is_written_once() {
+    let server = Tcp::that_loses_answers();
+    let outbox = open(&server.url("127.0.0.1", ""), &clock()).await.unwrap();
+    outbox.accept(arrival(1)).await.unwrap();
+    let turn = turn(&outbox).await;
+    let head = outbox.heads(&turn, 1).await.unwrap().remove(0);
+    let hold = Hold { until: START + 60_000, reason: "429".into(), needs_a_person: false };
+    let failed = |at| Settlement {
+        delivery: head.id,
+        at,
+        to: Next::Pending { unclear: false },
+        parts: None,
+        attempt: Some(Attempt { at, took_ms: 5, outcome: Outcome::Unclear, detail: "reset".into() }),
+        thread: None,
+        hold: Some(hold.clone()),
+    };
+    let lost = Lost::of(&server, "attempts").await.answer(outbox.settle(&turn, failed(START))).await;
+    assert!(matches!(lost, Err(OutboxError::Unavailable(_))), "{lost:?}");
+    outbox.settle(&turn, failed(START)).await.unwrap();
+    let attempts = async || {
+        let row = outbox.delivery(head.id).await.unwrap().unwrap();
+        (row.attempts, row.failed_attempts.unwrap_or_default().len())
+    };
+    assert_eq!(attempts().await, (1, 1));
+    assert_eq!(outbox.gauges().await.unwrap().lanes_held["slack"], 1, "the lane waits as the messenger said");
+    outbox.settle(&turn, failed(START + 1)).await.unwrap();
+    assert_eq!(attempts().await, (2, 2), "another attempt is another");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_row_that_is_refused_says_nothing_of_the_store() {
     let database = Database::new().await;
     let outbox = open(&database.url, &clock()).await.unwrap();

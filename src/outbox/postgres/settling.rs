@@ -5,6 +5,8 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use tokio_postgres::Client;
+
 use super::batch::{Ends, LARGEST, write};
 use super::core::{Core, Refusal};
 use super::line::{Front, Request};
@@ -24,8 +26,12 @@ impl Unanswered {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(ids);
     }
 
-    fn take(&self, id: DeliveryId) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&id)
+    fn has(&self, id: DeliveryId) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(&id)
+    }
+
+    fn forget(&self, id: DeliveryId) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
     }
 }
 
@@ -55,7 +61,8 @@ async fn together(core: &Core, unanswered: &Unanswered, batch: &[Settling]) -> R
     let mut columns = Settlements::default();
     let mut given = Vec::with_capacity(batch.len());
     for request in batch {
-        let settled = settled(core, &request.what);
+        let again = unanswered.has(request.what.1.delivery);
+        let settled = Settled { again, ..settled(core, &request.what) };
         columns.add(&settled).map_err(|error| {
             let why = error.to_string();
             OutboxError::Unreadable { table: "deliveries", column: "parts", id: settled.settlement.delivery.0, why }
@@ -68,8 +75,9 @@ async fn together(core: &Core, unanswered: &Unanswered, batch: &[Settling]) -> R
     let mut ends = Vec::with_capacity(batch.len());
     for (number, settled) in (1..).zip(given) {
         let id = settled.settlement.delivery;
-        let was_unanswered = unanswered.take(id);
-        if written.contains(&number) {
+        let end = if written.contains(&number) { Ok(()) } else { before(core, &db, lease, &settled).await? };
+        unanswered.forget(id);
+        if end.is_ok() {
             let mut book = core.book();
             if settled.state != State::Pending {
                 book.ended(settled.lane);
@@ -78,18 +86,27 @@ async fn together(core: &Core, unanswered: &Unanswered, batch: &[Settling]) -> R
             if let Some(hold) = settled.hold {
                 book.lanes.hold_lane(settled.lane, hold.cloned());
             }
-            ends.push(Ok(()));
-            continue;
         }
-        core.asked();
-        ends.push(match statements::whose(&**db, lease, id, settled.lane).await? {
-            // An answer was lost, and the lane is ours: nobody else can have ended it.
-            Some((true, state)) if was_unanswered && state == settled.state => Ok(()),
-            Some((true, _)) | None => Err(OutboxError::NoSuchDelivery(id)),
-            Some((false, _)) => Err(OutboxError::LeaseLost(settled.lane)),
-        });
+        ends.push(end);
     }
     Ok(ends)
+}
+
+/// The end of a settlement that was not written now.
+async fn before(
+    core: &Core,
+    db: &Client,
+    lease: i64,
+    settled: &Settled<'_>,
+) -> Result<Result<(), OutboxError>, Refusal> {
+    core.asked();
+    let id = settled.settlement.delivery;
+    Ok(match statements::whose(db, lease, id, settled.lane).await? {
+        // The lane is ours: nobody else can have ended it.
+        Some((true, state)) if settled.again && state == settled.state => Ok(()),
+        Some((true, _)) | None => Err(OutboxError::NoSuchDelivery(id)),
+        Some((false, _)) => Err(OutboxError::LeaseLost(settled.lane)),
+    })
 }
 
 fn settled<'a>(core: &Core, (lease, settlement): &'a (Lease, Settlement)) -> Settled<'a> {
@@ -107,6 +124,7 @@ fn settled<'a>(core: &Core, (lease, settlement): &'a (Lease, Settlement)) -> Set
         unclear,
         reason: reason.filter(|_| state != State::Delivered),
         tried: settlement.attempt.is_some() || state == State::Delivered,
+        again: false,
         hold: match (&settlement.hold, state) {
             (Some(hold), _) => Some(Some(hold)),
             // A part was placed: whatever held the lane is over.

@@ -17,6 +17,7 @@ pub struct Settlements<'a> {
     reason: Vec<Option<&'a str>>,
     parts: Vec<Option<String>>,
     tried: Vec<i32>,
+    again: Vec<bool>,
     attempt_at: Vec<Option<Millis>>,
     took_ms: Vec<Option<i64>>,
     outcome: Vec<Option<&'a str>>,
@@ -38,6 +39,8 @@ pub struct Settled<'a> {
     pub unclear: bool,
     pub reason: Option<&'a str>,
     pub tried: bool,
+    /// It may have been written before, and the answer was lost.
+    pub again: bool,
     /// `None` leaves the lane's hold as it is.
     pub hold: Option<Option<&'a Hold>>,
 }
@@ -48,7 +51,7 @@ impl<'a> Settlements<'a> {
     /// # Errors
     /// When its parts are no JSON, which cannot be.
     pub fn add(&mut self, settled: &Settled<'a>) -> serde_json::Result<()> {
-        let Settled { lane, settlement, state, unclear, reason, tried, hold } = *settled;
+        let Settled { lane, settlement, state, unclear, reason, tried, again, hold } = *settled;
         self.parts.push(settlement.parts.as_ref().map(serde_json::to_string).transpose()?);
         let thread = settlement.thread.as_ref();
         self.parent.push(thread.map(|thread| serde_json::to_string(&thread.parent)).transpose()?);
@@ -60,6 +63,7 @@ impl<'a> Settlements<'a> {
         self.unclear.push(unclear);
         self.reason.push(reason);
         self.tried.push(tried.into());
+        self.again.push(again);
         let attempt = settlement.attempt.as_ref();
         self.attempt_at.push(attempt.map(|attempt| attempt.at));
         self.took_ms.push(attempt.map(|attempt| attempt.took_ms));
@@ -75,7 +79,7 @@ impl<'a> Settlements<'a> {
 }
 
 /// Writes what is still pending in a lane that this lease still names: gives the numbers of those. The lease's row is held
-/// until the commit, so that nobody can end it in between.
+/// until the commit, so that nobody can end it in between. An attempt that was written before is not written again.
 pub async fn settle(
     db: &impl GenericClient,
     lease: i64,
@@ -87,15 +91,16 @@ pub async fn settle(
             "with mine as materialized (
                  select id from leases where id = $1 for key share
              ), given as materialized (
-                 select * from unnest($2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)
-                     with ordinality as g (lane, delivery, at, state, unclear, reason, parts, tried, attempt_at, took_ms,
+                 select * from unnest($2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)
+                     with ordinality as g (lane, delivery, at, state, unclear, reason, parts, tried, again, attempt_at, took_ms,
                          outcome, detail, issue, parent, holds, hold_until, hold_reason, hold_needs_a_person, number)
              ), settled as (
                  update deliveries d set state = g.state, settled_at = g.at, unclear = d.unclear or g.unclear,
                      reason = g.reason, parts = coalesce(g.parts, d.parts), attempts = d.attempts + g.tried
                  from given g join lanes l on l.id = g.lane join conversations v on v.id = l.conversation
                      join mine on mine.id = v.lease
-                 where d.id = g.delivery and d.state = 0
+                 where d.id = g.delivery and d.state = 0 and not
+                     (g.again and exists (select from attempts a where a.delivery = d.id and a.at = g.attempt_at))
                  returning g.number, d.attempts
              ), tried as (
                  insert into attempts (delivery, number, at, took_ms, outcome, detail)
@@ -114,7 +119,7 @@ pub async fn settle(
                      delivered = ledger.delivered + new.delivered, dead = ledger.dead + new.dead
                  from (select count(*) filter (where g.state = 1) as delivered, count(*) filter (where g.state = 2) as dead
                        from settled join given g using (number)) as new
-                 where shard = $20 and new.delivered + new.dead > 0
+                 where shard = $21 and new.delivered + new.dead > 0
              )
              select number from settled",
             given![
@@ -127,6 +132,7 @@ pub async fn settle(
                 settlements.reason => TEXT_ARRAY,
                 settlements.parts => TEXT_ARRAY,
                 settlements.tried => INT4_ARRAY,
+                settlements.again => BOOL_ARRAY,
                 settlements.attempt_at => INT8_ARRAY,
                 settlements.took_ms => INT8_ARRAY,
                 settlements.outcome => TEXT_ARRAY,
