@@ -151,3 +151,29 @@ async fn a_duplicate_of_what_is_forgotten_meanwhile_is_new_and_changes_nothing_f
     let ledger = outbox.gauges().await.unwrap().ledger;
     assert!(ledger.balances() && ledger.routed == 4, "{ledger:?}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_retention_waits_for_no_accept() {
+    let database = Database::new().await;
+    let outbox = open(&database.url, &clock()).await.unwrap();
+    for n in [2, 1] {
+        outbox.accept(arrival(n)).await.unwrap(); // in another order than their fingerprints'
+    }
+    let mut admin = connect(&database.url).await;
+    // What an accept that takes both calls anew has in hand before it comes to the second.
+    let accept = admin.transaction().await.unwrap();
+    let lock = async |n: u8| {
+        let row = "select fingerprint from seen where get_byte(fingerprint, 0) = $1::int4 for update";
+        accept.query_one(row, &[&i32::from(n)]).await
+    };
+    lock(1).await.unwrap();
+    let later = START + 2 * 3_600_000;
+    let expired = tokio::time::timeout(PATIENCE, outbox.expire(later, START)).await;
+    expired.expect("it stands behind the accept, and has what that wants next").unwrap();
+    accept.rollback().await.unwrap();
+    let left = "select count(*) from seen";
+    let left = async || admin.query_one(left, &[]).await.unwrap().get::<_, i64>(0);
+    assert_eq!(left().await, 1, "what is in nobody's hand is forgotten");
+    outbox.expire(later, START).await.unwrap();
+    assert_eq!(left().await, 0);
+}

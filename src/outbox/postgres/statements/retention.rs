@@ -37,7 +37,8 @@ pub async fn expire_events(db: &Transaction<'_>, after: i64, cutoff: Millis, mos
     Ok((row.try_get(0)?, row.try_get(1)?))
 }
 
-/// Deletes what is over among the next `most` behind `after`; gives the last of those, `None` at the table's end.
+/// Deletes what is over among the next `most` behind `after`; gives the last of those, `None` at the table's end. What an
+/// accept has in hand is left to it: the two would lock the same rows, each in its own order.
 pub async fn forget_seen(
     db: &Transaction<'_>,
     after: Fingerprint,
@@ -56,7 +57,8 @@ pub async fn forget_seen(
     };
     let to = last.unwrap_or(Fingerprint([u8::MAX; 16]));
     db.query_typed(
-        "delete from seen where fingerprint > $1 and fingerprint <= $2 and until <= $3",
+        "delete from seen where fingerprint in (select fingerprint from seen
+             where fingerprint > $1 and fingerprint <= $2 and until <= $3 for update skip locked)",
         given![&after.0[..] => BYTEA, &to.0[..] => BYTEA, now => INT8],
     )
     .await?;
