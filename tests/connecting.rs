@@ -1,6 +1,7 @@
 //! The way to PostgreSQL: whom it trusts, which of several hosts it takes, and that nothing waits for ever.
 
 mod answers;
+mod few;
 mod pooler;
 
 use std::path::{Path, PathBuf};

@@ -61,6 +61,7 @@ pub async fn begin(core: &Core) -> Result<(), Refusal> {
     let (lease, time) = statements::begin_lease(&**db, &holder(), places).await?;
     agree(core, time, sent);
     let fleet = statements::leases(&**db).await?;
+    drop(db); // what follows wants one, and there may be no more
     core.count_pending().await?;
     {
         let mut book = core.book();

@@ -1,0 +1,51 @@
+//! When there are few connections: the database has no more to give, or others want them for long.
+
+use tokio::task::JoinSet;
+
+use super::*;
+
+const FULL: &str = "too many clients";
+/// Of the server.
+const MOST: usize = 5;
+
+impl Tcp {
+    /// One that gives so many connections, and no more.
+    fn with_few() -> Self {
+        Self::start(&[&format!("max_connections={MOST}"), "superuser_reserved_connections=0"])
+    }
+
+    /// Takes all that are left.
+    async fn filled(&self) -> Vec<tokio_postgres::Client> {
+        let mut taken = Vec::new();
+        let url = self.server.url().replacen("/postgres", &format!(":{}/postgres", self.port), 1);
+        while let Ok((client, connection)) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await {
+            tokio::spawn(connection);
+            taken.push(client);
+        }
+        taken
+    }
+
+    async fn until_refused_more_than(&self, times: usize) {
+        let refused = async {
+            while self.refused() <= times {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, refused).await.expect("it refuses a connection");
+    }
+
+    fn refused(&self) -> usize {
+        self.server.log().matches(FULL).count()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_begins_with_a_single_connection() {
+    let server = Tcp::with_few();
+    let mut others = vec![server.admin().await];
+    others.extend(server.filled().await);
+    drop(others.pop());
+    // The server is a while about it until a connection is free that was closed.
+    let opened = async { while open(&server.url("127.0.0.1", ""), &clock()).await.is_err() {} };
+    tokio::time::timeout(PATIENCE, opened).await.expect("it never begins");
+}
