@@ -40,6 +40,39 @@ impl Tcp {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_there_are_no_more_connections_those_that_there_are_are_waited_for() {
+    let server = Tcp::with_few();
+    let mut admin = server.admin().await;
+    let outbox = open(&server.url("127.0.0.1", ""), &clock()).await.unwrap();
+    let writable = outbox.writable();
+    let lock = admin.transaction().await.unwrap();
+    lock.batch_execute("lock table moved_chats").await.unwrap();
+    let _others = server.filled().await;
+    let refused = server.refused();
+    let mut questions = JoinSet::new();
+    for _ in 0..MOST {
+        let outbox = outbox.clone();
+        questions.spawn(async move { outbox.moves().await.map(drop) });
+    }
+    server.until_refused_more_than(refused).await;
+    let accept = outbox.accept(arrival(1));
+    let both = async {
+        let (accepted, rolled_back) = tokio::join!(accept, lock.rollback());
+        rolled_back.unwrap();
+        accepted
+    };
+    let accepted = tokio::time::timeout(PATIENCE, both).await.expect("it waits for ever");
+    assert!(matches!(accepted, Ok(Accepted::New { .. })), "{accepted:?}");
+    for end in questions.join_all().await {
+        end.unwrap();
+    }
+    assert!(
+        outbox.can_write() && !writable.has_changed().unwrap(),
+        "a connection that is busy says nothing of the store"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_replica_begins_with_a_single_connection() {
     let server = Tcp::with_few();
     let mut others = vec![server.admin().await];

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use deadpool::Runtime;
 use deadpool::managed::{self, Metrics, PoolError, RecycleError, RecycleResult, Timeouts};
+use tokio::sync::Notify;
+use tokio_postgres::error::SqlState;
 use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::{Client, Config, Error, Socket, Transaction};
 use tokio_postgres_rustls::MakeRustlsConnect;
@@ -41,8 +43,11 @@ pub enum Unreached {
     /// Of each host, when there are several.
     #[error("{0}")]
     Refused(Arc<str>),
-    #[error("all {CONNECTIONS} connections to the database were busy for {} s", FREE_WITHIN.as_secs())]
-    Busy,
+    /// As [`Unreached::Refused`]: some host has given all its connections away.
+    #[error("{0}")]
+    Full(Arc<str>),
+    #[error("all {} connections to the database for this were busy for {} s", .0, FREE_WITHIN.as_secs())]
+    Busy(usize),
     #[error("the connections to the database are closed")]
     Closed,
 }
@@ -82,11 +87,14 @@ impl Database {
             return Err(unreached);
         }
         let first = self.answered.load(Ordering::Relaxed);
-        let mut failures = Vec::new();
+        let (mut failures, mut is_full) = (Vec::new(), false);
         for at in (0..self.hosts.len()).map(|n| (first + n) % self.hosts.len()) {
             let host = &self.hosts[at];
             let end = tokio::select! {
-                end = host.connect(self.tls.clone()) => end.map_err(|error| words(&error)),
+                end = host.connect(self.tls.clone()) => end.map_err(|error| {
+                    is_full |= error.code() == Some(&SqlState::TOO_MANY_CONNECTIONS);
+                    words(&error)
+                }),
                 () = steps(&self.clock, LOGIN_WITHIN) => {
                     Err(format!("no answer within {} s; are host and port right?", LOGIN_WITHIN.as_secs()))
                 }
@@ -101,7 +109,8 @@ impl Database {
                 Err(why) => failures.push(format!("{}: {why}", url::host(host))),
             }
         }
-        let unreached = Unreached::Refused(failures.join("; ").into());
+        let why = failures.join("; ").into();
+        let unreached = if is_full { Unreached::Full(why) } else { Unreached::Refused(why) };
         let rest = Duration::from_millis(self.random.lock().unwrap_or_else(PoisonError::into_inner).u64(REST_MS));
         *self.rest.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now() + rest, unreached.clone()));
         Err(unreached)
@@ -126,7 +135,11 @@ async fn steps(clock: &Clock, time: Duration) {
 }
 
 /// Connections that are made when they are wanted.
-pub struct Pool(managed::Pool<Manager>);
+pub struct Pool {
+    connections: managed::Pool<Manager>,
+    /// Somebody needs his no more.
+    returned: Arc<Notify>,
+}
 
 impl Pool {
     /// # Errors
@@ -137,39 +150,72 @@ impl Pool {
         let pool = managed::Pool::builder(manager).max_size(CONNECTIONS).timeouts(timeouts).runtime(Runtime::Tokio1);
         // The server's process that answered last has what it needs at hand.
         let pool = pool.queue_mode(managed::QueueMode::Lifo);
-        pool.build().map(Self).map_err(|error| error.to_string())
+        let connections = pool.build().map_err(|error| error.to_string())?;
+        Ok(Self { connections, returned: Arc::default() })
     }
 
+    /// Where the database gives no more connections than there are, one of these is waited for.
     pub async fn get(&self) -> Result<Db, Unreached> {
-        match self.0.get().await {
-            Ok(connection) => Ok(Db::new(connection)),
-            Err(PoolError::Backend(unreached)) => Err(unreached),
-            Err(PoolError::Timeout(_)) => Err(Unreached::Busy),
-            Err(_) => Err(Unreached::Closed),
+        let too_late = self.too_late();
+        tokio::pin!(too_late);
+        loop {
+            let returned = self.returned.notified();
+            let unreached = match self.connections.get().await {
+                Ok(connection) => return Ok(Db::new(connection, Returned(self.returned.clone()))),
+                Err(PoolError::Backend(unreached)) => unreached,
+                Err(PoolError::Timeout(_)) => return Err(Unreached::Busy(CONNECTIONS)),
+                Err(_) => return Err(Unreached::Closed),
+            };
+            if !matches!(unreached, Unreached::Full(_)) || self.connections.status().size == 0 {
+                return Err(unreached);
+            }
+            tokio::select! {
+                () = returned => {}
+                () = &mut too_late => return Err(unreached),
+            }
         }
+    }
+
+    async fn too_late(&self) {
+        steps(&self.connections.manager().database.clock, FREE_WITHIN).await;
     }
 
     /// Gives up what is not in use: it leads to a host that must be left.
     pub fn leave(&self) {
-        self.0.retain(|_, _| false);
+        self.connections.retain(|_, _| false);
     }
 
     pub fn close(&self) {
-        self.0.close();
+        self.connections.close();
+    }
+}
+
+/// Says so when its holder has given the connection back.
+struct Returned(Arc<Notify>);
+
+impl Drop for Returned {
+    fn drop(&mut self) {
+        self.0.notify_waiters();
     }
 }
 
 /// A connection that its holder waits on: when nothing is answered for [`ANSWERS_WITHIN`], it is cut.
-pub struct Db(managed::Object<Manager>);
+pub struct Db {
+    connection: Waited,
+    _returned: Returned, // the last: what it says is true then
+}
 
 impl Db {
-    fn new(connection: managed::Object<Manager>) -> Self {
+    fn new(connection: managed::Object<Manager>, returned: Returned) -> Self {
         connection.watched.begin();
-        Self(connection)
+        Self { connection: Waited(connection), _returned: returned }
     }
 }
 
-impl Drop for Db {
+/// A connection while somebody waits on it.
+struct Waited(managed::Object<Manager>);
+
+impl Drop for Waited {
     fn drop(&mut self) {
         self.0.watched.end();
     }
@@ -179,13 +225,13 @@ impl Deref for Db {
     type Target = Connection;
 
     fn deref(&self) -> &Connection {
-        &self.0
+        &self.connection.0
     }
 }
 
 impl DerefMut for Db {
     fn deref_mut(&mut self) -> &mut Connection {
-        &mut self.0
+        &mut self.connection.0
     }
 }
 
