@@ -73,6 +73,37 @@ async fn where_there_are_no_more_connections_those_that_there_are_are_waited_for
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn listings_that_take_long_leave_connections_to_the_others() {
+    let (database, clock) = (Database::new().await, clock());
+    let outbox = open(&database.url, &clock).await.unwrap();
+    let mut admin = connect(&database.url).await;
+    let lock = admin.transaction().await.unwrap();
+    lock.batch_execute("lock table events").await.unwrap();
+    let mut listings = JoinSet::new();
+    for _ in 0..20 {
+        let outbox = outbox.clone();
+        listings.spawn(async move { outbox.event(EventId(1)).await.map(drop) });
+    }
+    let waiting = "select count(*) from pg_locks where not granted and database =
+                       (select oid from pg_database where datname = current_database())";
+    let waiting = async || lock.query_one(waiting, &[]).await.unwrap().get::<_, i64>(0);
+    let some_wait = async {
+        while waiting().await < 2 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, some_wait).await.expect("the listings wait");
+    for _ in 0..50 {
+        outbox.set_aside(Aside::Ignored).await.expect("a connection for it");
+    }
+    assert_eq!(waiting().await, 2);
+    lock.rollback().await.unwrap();
+    for end in listings.join_all().await {
+        end.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_replica_begins_with_a_single_connection() {
     let server = Tcp::with_few();
     let mut others = vec![server.admin().await];

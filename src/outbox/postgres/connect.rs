@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use deadpool::Runtime;
 use deadpool::managed::{self, Metrics, PoolError, RecycleError, RecycleResult, Timeouts};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::{Client, Config, Error, Socket, Transaction};
@@ -22,6 +22,8 @@ use crate::clock::Clock;
 
 /// For accepts, settles, heads, claims, listings and the lease, with a few to spare while one is made anew.
 const CONNECTIONS: usize = 8;
+/// Of these for what may take long and can wait: listings, sums, retention.
+const FOR_LATER: usize = 2;
 /// For a connection out of the pool.
 const FREE_WITHIN: Duration = Duration::from_secs(5);
 /// With one host: from the look-up of its name to the end of the login.
@@ -137,6 +139,7 @@ async fn steps(clock: &Clock, time: Duration) {
 /// Connections that are made when they are wanted.
 pub struct Pool {
     connections: managed::Pool<Manager>,
+    for_later: Arc<Semaphore>,
     /// Somebody needs his no more.
     returned: Arc<Notify>,
 }
@@ -151,7 +154,7 @@ impl Pool {
         // The server's process that answered last has what it needs at hand.
         let pool = pool.queue_mode(managed::QueueMode::Lifo);
         let connections = pool.build().map_err(|error| error.to_string())?;
-        Ok(Self { connections, returned: Arc::default() })
+        Ok(Self { connections, for_later: Arc::new(Semaphore::new(FOR_LATER)), returned: Arc::default() })
     }
 
     /// Where the database gives no more connections than there are, one of these is waited for.
@@ -176,6 +179,15 @@ impl Pool {
         }
     }
 
+    /// One of the few for what may take long and can wait.
+    pub async fn get_for_later(&self) -> Result<Db, Unreached> {
+        let turn = tokio::select! {
+            turn = self.for_later.clone().acquire_owned() => turn.map_err(|_| Unreached::Closed)?,
+            () = self.too_late() => return Err(Unreached::Busy(FOR_LATER)),
+        };
+        Ok(Db { _turn: Some(turn), ..self.get().await? })
+    }
+
     async fn too_late(&self) {
         steps(&self.connections.manager().database.clock, FREE_WITHIN).await;
     }
@@ -187,6 +199,7 @@ impl Pool {
 
     pub fn close(&self) {
         self.connections.close();
+        self.for_later.close();
     }
 }
 
@@ -202,13 +215,14 @@ impl Drop for Returned {
 /// A connection that its holder waits on: when nothing is answered for [`ANSWERS_WITHIN`], it is cut.
 pub struct Db {
     connection: Waited,
+    _turn: Option<OwnedSemaphorePermit>,
     _returned: Returned, // the last: what it says is true then
 }
 
 impl Db {
     fn new(connection: managed::Object<Manager>, returned: Returned) -> Self {
         connection.watched.begin();
-        Self { connection: Waited(connection), _returned: returned }
+        Self { connection: Waited(connection), _turn: None, _returned: returned }
     }
 }
 

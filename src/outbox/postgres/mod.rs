@@ -142,6 +142,15 @@ impl Postgres {
         self.core.db().await.map_err(|refusal| self.core.unanswered(refusal))
     }
 
+    /// For what may take long and can wait: it never has all connections.
+    async fn db_for_later(&self) -> Result<Db, OutboxError> {
+        if self.closing.is_cancelled() {
+            return Err(OutboxError::Closed);
+        }
+        self.core.asked();
+        self.core.pool.get_for_later().await.map_err(|unreached| self.unanswered(unreached))
+    }
+
     fn unanswered(&self, refusal: impl Into<Refusal>) -> OutboxError {
         self.core.unanswered(refusal.into())
     }
@@ -313,7 +322,7 @@ impl Outbox for Postgres {
     }
 
     async fn expire(&self, now: Millis, cutoff: Millis) -> Result<Expired, OutboxError> {
-        let mut db = self.db().await?;
+        let mut db = self.db_for_later().await?;
         let walked = *self.expired.lock().unwrap_or_else(PoisonError::into_inner);
         let end = async {
             let whole = db.transaction().await?;
@@ -337,7 +346,7 @@ impl Outbox for Postgres {
     }
 
     async fn gauges(&self) -> Result<Gauges, OutboxError> {
-        let db = self.db().await?;
+        let db = self.db_for_later().await?;
         let all = async {
             Ok::<_, statements::Failed>((statements::ledger(&**db).await?, statements::channels(&**db).await?))
         };
@@ -356,22 +365,22 @@ impl Outbox for Postgres {
     }
 
     async fn events(&self, filter: Filter) -> Result<Vec<EventRow>, OutboxError> {
-        statements::events(&**self.db().await?, &filter, false).await.map_err(|error| self.unanswered(error))
+        statements::events(&**self.db_for_later().await?, &filter, false).await.map_err(|error| self.unanswered(error))
     }
 
     async fn event(&self, id: EventId) -> Result<Option<EventRow>, OutboxError> {
-        statements::event(&**self.db().await?, id).await.map_err(|error| self.unanswered(error))
+        statements::event(&**self.db_for_later().await?, id).await.map_err(|error| self.unanswered(error))
     }
 
     async fn deliveries(&self, filter: Filter) -> Result<Vec<DeliveryRow>, OutboxError> {
-        let rows = statements::deliveries(&**self.db().await?, &filter, None).await;
+        let rows = statements::deliveries(&**self.db_for_later().await?, &filter, None).await;
         let mut rows = rows.map_err(|error| self.unanswered(error))?;
         rows.iter_mut().for_each(|row| self.add_wait(row));
         Ok(rows)
     }
 
     async fn delivery(&self, id: DeliveryId) -> Result<Option<DeliveryRow>, OutboxError> {
-        let row = statements::delivery(&**self.db().await?, id).await;
+        let row = statements::delivery(&**self.db_for_later().await?, id).await;
         let mut row = row.map_err(|error| self.unanswered(error))?;
         row.iter_mut().for_each(|row| self.add_wait(row));
         Ok(row)
