@@ -355,3 +355,20 @@ async fn a_server_that_stands_still_costs_an_error_and_no_more() {
     let heals = async { while outbox.accept(arrival(2)).await.is_err() {} };
     comes(&clock, "it does not heal", heals).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_stands_still_delays_a_stop_by_five_seconds_and_no_more() {
+    let (server, clock) = (Tcp::start(&[]), clock());
+    let outbox = open(&server.url("127.0.0.1", ""), &clock).await.unwrap();
+    server.server.signal_all(Signal::STOP);
+    let close = outbox.close();
+    tokio::pin!(close);
+    tokio::select! {
+        biased;
+        () = &mut close => panic!("nobody has answered"),
+        () = std::future::ready(()) => {}
+    }
+    clock.pass(Duration::from_secs(5)); // in one leap: no statement is given up for that
+    tokio::time::timeout(PATIENCE, close).await.expect("it waits on");
+    server.server.signal_all(Signal::CONT);
+}

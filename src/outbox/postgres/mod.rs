@@ -51,6 +51,8 @@ const EXPIRE_BATCH: i64 = 200;
 /// Fingerprints looked at in one transaction.
 const FORGET_BATCH: i64 = 2_000;
 const UNREADABLE_KEPT: i64 = 1_000;
+/// Whoever stops the process waits little longer than `shutdown_seconds`.
+const CLOSES_WITHIN: Duration = Duration::from_secs(5);
 /// Rows of the ledger.
 const SHARDS: i16 = 32;
 
@@ -419,13 +421,24 @@ impl Outbox for Postgres {
 
     async fn close(&self) {
         self.closing.cancel();
-        for tasks in [&self.lines, &self.keeper] {
-            let mut tasks = std::mem::take(&mut *tasks.lock().unwrap_or_else(PoisonError::into_inner));
-            while tasks.join_next().await.is_some() {}
-        }
-        if let Err(refusal) = keeper::end(&self.core).await {
-            let error = self.core.unanswered(refusal);
-            tracing::warn!(%error, "the lanes could not be given back; another replica takes them when the lease has ended");
+        let in_order = async {
+            for tasks in [&self.lines, &self.keeper] {
+                let mut tasks = std::mem::take(&mut *tasks.lock().unwrap_or_else(PoisonError::into_inner));
+                while tasks.join_next().await.is_some() {}
+            }
+            keeper::end(&self.core).await.map_err(|refusal| chain(&self.unanswered(refusal)))
+        };
+        let end = tokio::select! {
+            end = in_order => end,
+            () = self.core.clock.sleep(CLOSES_WITHIN) => {
+                Err(format!("the database gave no answer within {} s", CLOSES_WITHIN.as_secs()))
+            }
+        };
+        if let Err(error) = end {
+            tracing::warn!(
+                error,
+                "the lanes could not be given back; another replica takes them when the lease has ended"
+            );
         }
         self.core.pool.close();
     }
