@@ -25,9 +25,6 @@ const BLIND_AFTER: Duration = Duration::from_secs(5);
 /// Its holder sends nothing in the last part of that time: a call may take as long to leave.
 const MARGIN: Duration = Duration::from_secs(2);
 
-/// An answer that took longer tells the database's time too roughly.
-const UNSURE_AFTER: Duration = Duration::from_millis(500);
-
 /// Leases as this replica sees them.
 #[derive(Default)]
 struct Watch {
@@ -123,9 +120,15 @@ pub async fn renew(core: &Core) -> Result<(), Refusal> {
 /// All replicas go by the database's time, which it told in an answer to what was `sent` then.
 fn agree(core: &Core, time: Millis, sent: Duration) {
     let took = core.clock.elapsed().saturating_sub(sent);
-    if took < UNSURE_AFTER {
+    if tells_more(time, core.clock.now_ms(), took) {
         core.clock.agree(time, sent + took / 2);
     }
+}
+
+/// Whether an answer that `took` so long, and told the database's `time`, says more than what is known, which is `now`. It
+/// was given at some moment since the question: what fits to one of them may come of an answer that took less.
+fn tells_more(time: Millis, now: Millis, took: Duration) -> bool {
+    !(time..=time + took.as_millis() as Millis + 1).contains(&now)
 }
 
 async fn beat(core: &Core, watch: &mut Watch) -> Result<(), Refusal> {
@@ -247,6 +250,17 @@ mod tests {
         assert_eq!(watch.look(&[mine(5), other(8)], at(111)), [], "it was renewed after all");
         assert_eq!(watch.look(&[mine(6)], at(118)), []);
         assert_eq!(watch.look(&[mine(7), other(8)], at(122)), [], "who was gone is watched anew");
+    }
+
+    #[test]
+    fn the_databases_time_is_not_taken_from_a_slow_answer_that_fits_to_what_is_known() {
+        let took = Duration::from_millis;
+        assert!(!tells_more(10_000, 10_000, took(400)), "it was given just now");
+        assert!(!tells_more(10_000, 10_400, took(400)), "it was on its way back all the time");
+        assert!(tells_more(10_000, 10_405, took(400)), "the clock is ahead");
+        assert!(tells_more(10_000, 9_999, took(400)), "the clock is behind");
+        assert!(tells_more(10_000, 10_150, took(2)), "a quick answer finds what a slow one left");
+        assert!(tells_more(10_000, 100_000, took(5_000)), "also a slow one tells where it was set");
     }
 
     #[test]
