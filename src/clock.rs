@@ -62,6 +62,17 @@ impl Clock {
         }
     }
 
+    /// How far the time that was agreed so far is ahead of somebody's whose clock showed `theirs_ms` when
+    /// [`Clock::elapsed`] was `at`: zero where it is behind, or nothing was agreed.
+    pub fn ahead_of(&self, theirs_ms: i64, at: Duration) -> Duration {
+        let began = match &self.0 {
+            Kind::Machine(agreed) => agreed.0.load(Ordering::Relaxed),
+            Kind::Held(_) => NOTHING,
+        };
+        let theirs_began = theirs_ms.saturating_sub(at.as_millis() as i64);
+        Duration::from_millis(began.saturating_sub(theirs_began).max(0) as u64)
+    }
+
     /// Milliseconds since 1970, the form in which the outbox keeps time.
     pub fn now_ms(&self) -> i64 {
         self.now().as_millisecond()
@@ -173,9 +184,12 @@ mod tests {
         let (before, at) = (clock.now_ms(), clock.elapsed());
         clock.agree(before + hour, at);
         assert!((hour..hour + 60_000).contains(&(clone.now_ms() - before)));
+        assert_eq!(clone.ahead_of(before - hour, at).as_millis(), 2 * hour as u128);
+        assert_eq!(clone.ahead_of(before + 2 * hour, at), Duration::ZERO);
         clock.agree(before - hour, at);
         assert!((-hour..60_000 - hour).contains(&(clone.now_ms() - before)));
-        let other = Clock::machine().now_ms();
-        assert!((0..60_000).contains(&(other - before)), "another clock agreed to nothing");
+        let other = Clock::machine();
+        assert!((0..60_000).contains(&(other.now_ms() - before)), "another clock agreed to nothing");
+        assert_eq!(other.ahead_of(before - hour, at), Duration::ZERO);
     }
 }

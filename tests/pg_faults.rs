@@ -33,12 +33,21 @@ struct Fleet {
 
 impl Fleet {
     /// `change`: what is special about a replica before it starts.
-    async fn start(database: Database, replicas: usize, mut change: impl FnMut(usize, &mut Bridge)) -> Self {
-        let clock = Clock::machine();
+    async fn start(database: Database, replicas: usize, change: impl FnMut(usize, &mut Bridge)) -> Self {
+        Self::start_as(Setup::on(Clock::machine()), database, replicas, change).await
+    }
+
+    async fn start_as(
+        setup: Setup,
+        database: Database,
+        replicas: usize,
+        mut change: impl FnMut(usize, &mut Bridge),
+    ) -> Self {
+        let clock = setup.clock.clone();
         let tokens = (0..replicas).map(token);
         let options = tokens.fold(SlackOptions::new(clock.clone()).without_pace(), SlackOptions::token);
         let slack = SlackSimulator::start(LOOPBACK, options).await.unwrap();
-        let setup = Setup::on(clock).channels(LANES, |n| format!("slack: C0000{n}"));
+        let setup = setup.channels(LANES, |n| format!("slack: C0000{n}"));
         let setup = Setup { store: database.url.clone(), ..setup };
         let telegram = TelegramSimulator::start(LOOPBACK, setup.telegram.clone()).await.unwrap();
         let (mut bridges, mut folders) = (Vec::new(), Vec::new());

@@ -60,9 +60,10 @@ impl Runner {
             return self.end_dead(lease, &due, None, reason.into()).await;
         }
         // What failed before a restart is due at once, but not everything in the same millisecond.
-        let spread_until = self.started_at + self.spread(lease.lane);
-        if due.attempts > 0 && due.planned_at < self.started_at && now < spread_until {
-            return Then::Release(Until::Paced(spread_until));
+        let since_start = self.works.clock.elapsed().saturating_sub(self.started_at);
+        let left = self.spread(lease.lane).saturating_sub(since_start);
+        if due.attempts > 0 && due.planned_at < now - since_start.as_millis() as Millis && !left.is_zero() {
+            return Then::Release(Until::Paced(self.later(left)));
         }
         if let Some(then) = self.another_place(lease, channel).await {
             return then;
@@ -298,8 +299,12 @@ impl Runner {
     }
 
     /// Writes what happened, however long the store refuses: until then this lane sends nothing more.
-    async fn settle(&self, lease: &Lease, settlement: Settlement) -> Result<(), Then> {
+    async fn settle(&self, lease: &Lease, mut settlement: Settlement) -> Result<(), Then> {
         loop {
+            // The clock may have gone back since: nothing is settled in its future.
+            let ahead = (settlement.at - self.works.clock.now_ms()).max(0);
+            settlement.at -= ahead;
+            settlement.hold.iter_mut().for_each(|hold| hold.until -= ahead);
             match self.works.outbox.settle(lease, settlement.clone()).await {
                 Ok(()) => return Ok(()),
                 Err(error @ (OutboxError::LeaseLost(_) | OutboxError::NoSuchDelivery(_) | OutboxError::Closed)) => {

@@ -87,10 +87,11 @@ pub struct Runner {
     short: Short,
     lanes_in_trouble: Troubles<LaneId>,
     account_in_trouble: Troubles<()>,
-    next_probe_at: Mutex<Millis>,
+    // By the time that only moves forward: the clock may go back.
+    next_probe_at: Mutex<Duration>,
     /// The lane that was last told "too many" by Telegram, and when: a second one within 10 s means the bot is meant.
-    last_paced: Mutex<Option<(LaneId, Millis)>>,
-    started_at: Millis,
+    last_paced: Mutex<Option<(LaneId, Duration)>>,
+    started_at: Duration,
     lifecycle: Lifecycle,
 }
 
@@ -115,7 +116,7 @@ impl Runner {
             account_in_trouble: Troubles::new(random.fork()),
             next_probe_at: Mutex::default(),
             last_paced: Mutex::default(),
-            started_at: works.clock.now_ms(),
+            started_at: works.clock.elapsed(),
             works,
             lifecycle,
         }
@@ -140,7 +141,7 @@ impl Runner {
     /// Whatever waits for a person may have been mended.
     fn end_waits(&self) {
         self.account_in_trouble.over(&());
-        *self.next_probe_at.lock().unwrap_or_else(PoisonError::into_inner) = 0;
+        *self.next_probe_at.lock().unwrap_or_else(PoisonError::into_inner) = Duration::ZERO;
         self.works.outbox.end_waits(&self.account);
     }
 
@@ -278,8 +279,8 @@ impl Runner {
     }
 
     /// A lane's own place within the second after a start.
-    fn spread(&self, lane: LaneId) -> Millis {
-        lane.0.wrapping_mul(0x9E37_79B9).rem_euclid(SPREAD_AFTER_START_MS)
+    fn spread(&self, lane: LaneId) -> Duration {
+        Duration::from_millis(lane.0.wrapping_mul(0x9E37_79B9).rem_euclid(SPREAD_AFTER_START_MS) as u64)
     }
 
     fn later(&self, wait: Duration) -> Millis {

@@ -97,6 +97,14 @@ impl Slots {
         }
     }
 
+    /// Nothing is longer than a span away, unless the clock went back.
+    fn not_after(&mut self, latest: Millis) {
+        while let Some((_, number)) = self.own.last().copied().filter(|(free_at, _)| *free_at > latest) {
+            self.own.pop_last();
+            self.own.insert((latest, number));
+        }
+    }
+
     fn first(&self) -> Option<Millis> {
         self.own.first().map(|(free_at, _)| *free_at)
     }
@@ -113,6 +121,15 @@ impl Window {
             Some(over) => self.0.get(over).map_or(now, |oldest| oldest + span),
             None => now,
         }
+    }
+}
+
+impl Conversation {
+    /// Nothing was sent after `now`, and no bucket is full later than after a whole burst, unless the clock went back.
+    fn not_after(&mut self, now: Millis, full_at: f64) {
+        self.last_send = self.last_send.min(now);
+        self.full_at = self.full_at.min(full_at);
+        self.group.0.iter_mut().rev().take_while(|sent| **sent > now).for_each(|sent| *sent = now);
     }
 }
 
@@ -152,15 +169,18 @@ impl Pace {
         let book = &mut *book;
         book.sweep(now);
         book.slots.belong_to(held.by);
+        book.slots.not_after(now + rates.per_account.map_or(0, Quota::span));
         let interval = rates.per_conversation.map_or(0.0, |(per_second, _)| 1_000.0 / per_second * MARGIN);
         let burst = f64::from(rates.per_conversation.map_or(1, |(_, burst)| burst.max(1)) - 1);
         if !book.conversations.contains_key(conversation) {
             book.conversations.insert(conversation.to_owned(), Conversation::default());
         }
         let Some(known) = book.conversations.get_mut(conversation) else { return Ok(()) };
-        if known.last_send <= held.since {
+        known.not_after(now, now as f64 + interval * (burst + 1.0));
+        let since = held.since.min(now);
+        if known.last_send <= since {
             // As if a burst had gone just before: what another process sent is not known.
-            known.full_at = known.full_at.max(held.since as f64 + interval * burst);
+            known.full_at = known.full_at.max(since as f64 + interval * burst);
         }
         let mut at = now.max((known.full_at - interval * burst).ceil() as Millis);
         if let Some(quota) = rates.per_group.filter(|_| is_group) {
@@ -250,6 +270,7 @@ impl Default for Conversation {
 
 impl Book {
     fn sweep(&mut self, now: Millis) {
+        self.swept_at = self.swept_at.min(now);
         if now - self.swept_at > FORGET_AFTER_MS {
             self.swept_at = now;
             self.conversations.retain(|_, known| known.last_send + FORGET_AFTER_MS > now);
@@ -389,20 +410,49 @@ mod tests {
     }
 
     #[test]
+    fn a_clock_that_went_back_costs_no_more_than_one_wait() {
+        const HOUR: Millis = 3_600_000;
+        let back = |pace: &Pace, chat: &str, is_group| drain(pace, chat, is_group, 1, HOUR)[0] - HOUR;
+        let pace = paced(TELEGRAM);
+        drain(&pace, "c", false, 3, 2 * HOUR);
+        assert_eq!(back(&pace, "c", false), 1_020);
+        let pace = paced(TELEGRAM);
+        drain(&pace, "g", true, 20, 2 * HOUR);
+        assert_eq!(back(&pace, "g", true), 61_200);
+        let pace = paced(TELEGRAM);
+        (0..30).for_each(|chat| assert_eq!(pace.take(&chat.to_string(), false, ALONE, 2 * HOUR), Ok(())));
+        assert_eq!(back(&pace, "d", false), 1_020);
+        let came = Held { since: 2 * HOUR, by: ALONE.by };
+        let pace = paced(TELEGRAM);
+        for second in 0..10 {
+            assert_eq!(pace.take("c", false, came, HOUR + second * 1_020), Ok(()), "as before the lane came here");
+        }
+    }
+
+    #[test]
     fn no_pace_asks_for_no_wait() {
         assert_eq!(drain(&paced(Rates::default()), "c", true, 500, 7), vec![7; 500]);
     }
 
     proptest! {
-        /// Whatever the gaps between messages: never more than the burst and the rate allow, in any window.
+        /// Whatever the gaps between messages, and how far the clock goes back between two of them: never more than the
+        /// burst and the rate allow, in any window.
         #[test]
-        fn any_stream_stays_below_the_rate(gaps in proptest::collection::vec(0i64..3_000, 1..120)) {
+        fn any_stream_stays_below_the_rate(
+            gaps in proptest::collection::vec(0i64..3_000, 1..120),
+            (goes_back, by) in (0usize..120, 0i64..10_000_000),
+        ) {
             let pace = paced(TELEGRAM);
-            let mut now = 0;
+            let (mut now, mut clock) = (0, 100_000_000);
             let mut sends: Vec<Millis> = Vec::new();
-            for gap in gaps {
+            for (number, gap) in gaps.into_iter().enumerate() {
                 now += gap;
-                now = drain(&pace, "c", true, 1, now)[0];
+                if number == goes_back {
+                    clock -= by;
+                }
+                now = drain(&pace, "c", true, 1, clock + now)[0] - clock;
+                let waited = now - sends.last().map_or(0, |last| last + gap);
+                prop_assert!(waited <= 61_300, "a wait of {waited} ms at {number}");
                 sends.push(now);
             }
             for (i, first) in sends.iter().enumerate() {

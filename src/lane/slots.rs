@@ -2,6 +2,7 @@
 //! replica sends at its share of the account's rate, it asks nobody.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use tokio::sync::Mutex;
 use tracing::warn;
@@ -10,7 +11,7 @@ use super::{Rates, Runner};
 use crate::outbox::{Millis, Slot};
 
 /// After there were too few, how soon to ask again: others have been told.
-const ASK_AGAIN_MS: Millis = 50;
+const ASK_AGAIN: Duration = Duration::from_millis(50);
 
 /// Lanes that lack a slot: they ask together, one question at a time.
 #[derive(Default)]
@@ -21,7 +22,8 @@ pub struct Short {
 
 #[derive(Default)]
 struct Trade {
-    ask_again_at: Millis,
+    /// By the time that only moves forward.
+    ask_again_at: Duration,
     /// An answer was lost: which slots are whose is not known.
     unsure: bool,
 }
@@ -32,13 +34,13 @@ impl Runner {
         let most = self.pace.slots()?;
         self.short.lanes.fetch_add(1, Ordering::Relaxed);
         let mut trade = self.short.trade.lock().await;
-        let (want, now) = (self.short.lanes.swap(0, Ordering::Relaxed), self.works.clock.now_ms());
+        let (want, now) = (self.short.lanes.swap(0, Ordering::Relaxed), self.works.clock.elapsed());
         if want > 0 && now >= trade.ask_again_at {
-            let back = if trade.unsure { self.pace.give_all(now) } else { Vec::new() };
+            let back = if trade.unsure { self.pace.give_all(self.works.clock.now_ms()) } else { Vec::new() };
             let got = self.trade(&mut trade, most, back, want).await;
-            trade.ask_again_at = if got < want { now + ASK_AGAIN_MS } else { now };
+            trade.ask_again_at = if got < want { now + ASK_AGAIN } else { now };
         }
-        Some(trade.ask_again_at)
+        Some(self.later(trade.ask_again_at.saturating_sub(now)))
     }
 
     /// Leaves to other replicas what is not needed now and what is more than to be kept of so many.

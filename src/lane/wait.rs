@@ -12,7 +12,7 @@ use crate::outbox::{Attempt, Hold, Lease, Millis, Until};
 use crate::telemetry::ByAccount;
 
 /// Two lanes that Telegram told "too many" within this time: it is the bot that is meant.
-const SECOND_LANE_WITHIN_MS: Millis = 10_000;
+const SECOND_LANE_WITHIN: Duration = Duration::from_secs(10);
 /// A messenger that asks for a pause and names no time.
 const UNNAMED_PAUSE: Duration = Duration::from_secs(1);
 
@@ -86,11 +86,13 @@ impl Runner {
         if self.messenger != Messenger::Telegram {
             return scope;
         }
-        let now = self.works.clock.now_ms();
+        let now = self.works.clock.elapsed();
         let mut last = self.last_paced.lock().unwrap_or_else(PoisonError::into_inner);
         let before = last.replace((lease.lane, now));
         match before {
-            Some((lane, at)) if scope == Scope::Lane && lane != lease.lane && now - at <= SECOND_LANE_WITHIN_MS => {
+            Some((lane, at))
+                if scope == Scope::Lane && lane != lease.lane && now.saturating_sub(at) <= SECOND_LANE_WITHIN =>
+            {
                 Scope::Account
             }
             _ => scope,
@@ -101,11 +103,12 @@ impl Runner {
     /// failure of the account, not many.
     fn next_probe(&self) -> (Millis, bool) {
         let mut next = self.next_probe_at.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_new = *next <= self.works.clock.now_ms();
+        let now = self.works.clock.elapsed();
+        let is_new = *next <= now;
         if is_new {
-            *next = self.later(self.account_in_trouble.probe_in(()));
+            *next = now + self.account_in_trouble.probe_in(());
         }
-        (*next, is_new)
+        (self.later(next.saturating_sub(now)), is_new)
     }
 
     async fn hold_account(&self, hold: Hold) {

@@ -34,6 +34,8 @@ struct Lane {
     hold: Option<Hold>,
     delay: Until,
     line: Line,
+    /// The clock went back during the turn: what that says of times may be of the time before.
+    went_back: bool,
     /// Which delivery of all was the last that ended here.
     served: u64,
 }
@@ -79,7 +81,8 @@ impl Lanes {
                 self.line_up(id);
             }
             None => {
-                let lane = Lane { account, waiting: false, hold, delay: Until::Now, line: Line::Out, served: 0 };
+                let (delay, line) = (Until::Now, Line::Out);
+                let lane = Lane { account, waiting: false, hold, delay, line, went_back: false, served: 0 };
                 self.lanes.insert(id, lane);
             }
         }
@@ -151,6 +154,7 @@ impl Lanes {
             self.next_lease += 1;
             lane.line = Line::Leased(self.next_lease);
             lane.delay = Until::Now;
+            lane.went_back = false;
             leases.push(Lease { lane: id, number: self.next_lease, held: Held::default() });
         }
         leases
@@ -172,7 +176,7 @@ impl Lanes {
         }
         if let Some(lane) = self.lanes.get_mut(&lease.lane) {
             lane.line = Line::Out;
-            lane.delay = until;
+            lane.delay = if lane.went_back { Until::Now } else { until };
             self.line_up(lease.lane);
         }
     }
@@ -189,6 +193,12 @@ impl Lanes {
     /// What a pending delivery of the lane waits for, if not for its turn or a hold.
     pub fn wait(&self, id: LaneId, now: Millis) -> Option<LaneWait> {
         self.lanes.get(&id)?.delay.left(now)
+    }
+
+    /// Of lanes and of accounts.
+    pub fn all_holds(&self) -> impl Iterator<Item = &Hold> {
+        let of_accounts = self.accounts.values().filter_map(|account| account.hold.as_ref());
+        self.lanes.values().filter_map(|lane| lane.hold.as_ref()).chain(of_accounts)
     }
 
     pub fn lane_hold(&self, id: LaneId) -> Option<&Hold> {
@@ -247,6 +257,27 @@ impl Lanes {
         self.end_back_off(name);
     }
 
+    /// The clock went back by so much: what waits, waits as long as it was to.
+    pub fn go_back(&mut self, by: Millis) {
+        for account in self.accounts.values_mut() {
+            let later = std::mem::take(&mut account.later).into_iter();
+            account.later = later.map(|(due, served, id)| (due - by, served, id)).collect();
+            account.hold.iter_mut().for_each(|hold| hold.until -= by);
+            account.work.notify_one();
+        }
+        for lane in self.lanes.values_mut() {
+            lane.hold.iter_mut().for_each(|hold| hold.until -= by);
+            if let Until::Paced(at) | Until::BackedOff(at) = &mut lane.delay {
+                *at -= by;
+            }
+            match &mut lane.line {
+                Line::Later(due, _) => *due -= by,
+                Line::Leased(_) => lane.went_back = true,
+                Line::Out | Line::Ready => {}
+            }
+        }
+    }
+
     pub fn work(&mut self, name: &str) -> Arc<Notify> {
         match self.accounts.get(name) {
             Some(account) => account.work.clone(),
@@ -299,5 +330,46 @@ impl Lanes {
             }
             Line::Out | Line::Leased(_) => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: Millis = 3_600_000;
+
+    fn hold(until: Millis) -> Option<Hold> {
+        Some(Hold { until, reason: "429".into(), needs_a_person: false })
+    }
+
+    #[test]
+    fn what_waits_when_the_clock_goes_back_waits_as_long_as_it_was_to() {
+        let (mut lanes, now) = (Lanes::default(), 10 * HOUR);
+        let [backed_off, paced, held, sending] = [1, 2, 3, 4].map(LaneId);
+        for id in [backed_off, paced, held, sending] {
+            lanes.add_lane(id, "slack", None);
+            lanes.expect(id);
+        }
+        let turns = lanes.claim("slack", 4, now);
+        lanes.release(&turns[0], Until::BackedOff(now + 100));
+        lanes.release(&turns[1], Until::Paced(now + 200));
+        lanes.hold_lane(held, hold(now + 300));
+        lanes.release(&turns[2], Until::Now);
+        lanes.hold_account("slack", hold(now + 50));
+
+        lanes.go_back(HOUR);
+        let now = now - HOUR;
+        assert_eq!(lanes.account_hold("slack").unwrap().until, now + 50);
+        assert_eq!(lanes.next_due("slack"), Some(now + 100));
+        for (id, wait) in [(backed_off, 100), (paced, 200), (held, 300)] {
+            assert!(lanes.claim("slack", 4, now + wait - 1).is_empty());
+            assert_eq!(lanes.claim("slack", 4, now + wait)[0].lane, id);
+        }
+        lanes.release(&turns[3], Until::BackedOff(now + HOUR + 400));
+        let turn = lanes.claim("slack", 4, now).remove(0);
+        assert_eq!(turn.lane, sending, "what its turn says of times is of the time before");
+        lanes.release(&turn, Until::BackedOff(now + 500));
+        assert!(lanes.claim("slack", 4, now + 499).is_empty(), "what the next turn says is not");
     }
 }

@@ -35,9 +35,7 @@ impl Server {
 
     /// As [`Server::start`], with these variables in its processes' environment.
     pub fn start_with(settings: &[&str], env: &[(&str, &str)]) -> Self {
-        sweep();
-        let prefix = format!("{PREFIX}{}-", std::process::id());
-        Self::make(tempfile::Builder::new().prefix(&prefix).tempdir().unwrap().keep(), settings, env)
+        Self::make(own_folder(), settings, env)
     }
 
     /// As [`Server::start`], in this empty folder.
@@ -46,18 +44,20 @@ impl Server {
     }
 
     fn make(folder: PathBuf, settings: &[&str], env: &[(&str, &str)]) -> Self {
-        if geteuid().is_root() {
-            assert!(Command::new("chown").arg(NOBODY).arg(&folder).status().unwrap().success());
-        }
+        owned(&folder);
         let mut initdb = as_somebody("initdb", false);
         initdb.args(["-U", "campanile", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync", "-D"]);
         assert!(initdb.arg(folder.join("data")).status().unwrap().success());
-        let settings = settings.iter().map(ToString::to_string).collect();
-        let env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        let mut server = Self { folder, settings, env, postmaster: None };
+        let mut server = Self::in_folder(folder, settings, env);
         server.launch();
         server.until_ready();
         server
+    }
+
+    fn in_folder(folder: PathBuf, settings: &[&str], env: &[(&str, &str)]) -> Self {
+        let settings = settings.iter().map(ToString::to_string).collect();
+        let env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Self { folder, settings, env, postmaster: None }
     }
 
     /// Of its database `postgres`.
@@ -67,6 +67,12 @@ impl Server {
 
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.folder.join("log")).unwrap_or_default()
+    }
+
+    /// From its next start on.
+    pub fn env(&mut self, name: &str, value: &str) {
+        self.env.retain(|(known, _)| known != name);
+        self.env.push((name.to_owned(), value.to_owned()));
     }
 
     /// Starts it again; it may still be recovering when this returns.
@@ -135,6 +141,19 @@ impl Drop for Server {
             self.stop(Stop::Immediate);
         }
         let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// Gone with the server, or swept when the process is gone.
+fn own_folder() -> PathBuf {
+    sweep();
+    let prefix = format!("{PREFIX}{}-", std::process::id());
+    tempfile::Builder::new().prefix(&prefix).tempdir().unwrap().keep()
+}
+
+fn owned(folder: &Path) {
+    if geteuid().is_root() {
+        assert!(Command::new("chown").arg(NOBODY).arg(folder).status().unwrap().success());
     }
 }
 

@@ -1,13 +1,16 @@
 //! Replicas whose clocks differ by minutes.
 
+use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
+use campanile::clock::Clock;
 use campanile::simulator::Fault;
 
-use super::{Fleet, LANES, until};
+use super::{Fleet, LANES, PATIENCE, until};
 use crate::harness::child::preloaded;
-use crate::harness::numbered_to;
-use crate::harness::postgres::Database;
+use crate::harness::postgres::{Database, connect};
+use crate::harness::server::{Server, Stop};
+use crate::harness::{Setup, numbered_to};
 
 /// The second replica's clock is ten minutes ahead of the first's, which is right.
 async fn fleet() -> (Fleet, tempfile::TempDir) {
@@ -67,4 +70,40 @@ async fn a_pause_lasts_as_long_as_the_messenger_said_whoever_heard_of_it() {
         assert!(after >= Duration::from_millis(2_900), "a call {after:?} after a pause of 3 s was named");
     }
     assert!(began.elapsed() < Duration::from_secs(60), "ten minutes are not meant");
+}
+
+/// As at a fail-over from a machine whose clock is an hour ahead to one whose clock is right: what waited for its pace, after
+/// a failure, for a pause or after a start waits no longer for it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_whose_time_goes_back_by_an_hour_delays_nothing_by_an_hour() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).unwrap(); // the server is another user
+    let wrong_clock = preloaded("wrong_clock", folder.path());
+    let env = [("LD_PRELOAD", wrong_clock.to_str().unwrap()), ("WRONG_CLOCK", "3600")];
+    let mut server = Server::start_with(&["fsync=on"], &env);
+    let setup = Setup { slack_pace: "default", ..Setup::on(Clock::machine()) };
+    let mut fleet = Fleet::start_as(setup, Database::on(&server.url()).await, 1, |_, _| {}).await;
+    fleet.taken(0..LANES * 3).await;
+    fleet.all_came_once(LANES * 3).await;
+    fleet.slack.fault(Fault::Json500.times(LANES as u32 * 2));
+    fleet.taken(LANES * 3..LANES * 4).await;
+    let failed = fleet.slack.wait_for_calls(LANES as u64 * 4);
+    tokio::time::timeout(PATIENCE, failed).await.expect("each lane's next message fails");
+    assert!(fleet.replicas[0].terminate().await.success());
+    fleet.slack.fault(Fault::rate_limited(5).once());
+    fleet.replicas[0].start().await;
+    let db = connect(&fleet.database.url).await;
+    let pauses = "select count(*) from accounts";
+    until("the account is paused", async || db.query_one(pauses, &[]).await.unwrap().get::<_, i64>(0) == 1).await;
+
+    server.stop(Stop::Immediate);
+    server.env("WRONG_CLOCK", "0");
+    server.launch();
+    fleet.until_ready_is(0, 200).await;
+    fleet.all_came_once(LANES * 4).await;
+    fleet.taken(LANES * 4..LANES * 5).await;
+    fleet.all_came_once(LANES * 5).await;
+    let db = connect(&fleet.database.url).await;
+    assert_eq!(db.query_one(pauses, &[]).await.unwrap().get::<_, i64>(0), 0, "the pause has ended");
+    assert!(fleet.replicas[0].log().contains("the database's time went back"));
 }

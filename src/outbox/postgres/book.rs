@@ -73,6 +73,18 @@ impl Book {
         self.holds = held;
     }
 
+    /// When the holds end, as this replica and the tables have them.
+    pub fn held_until(&self) -> Vec<Millis> {
+        self.holds.values().chain(self.lanes.all_holds()).map(|hold| hold.until).collect()
+    }
+
+    /// The database's time went back by so much.
+    pub fn go_back(&mut self, by: Millis) {
+        self.lanes.go_back(by);
+        self.held.values_mut().for_each(|since| *since -= by);
+        self.holds.values_mut().for_each(|hold| hold.until -= by);
+    }
+
     /// Where the channels lead from now on.
     pub fn lead(&mut self, places: Vec<Place>, led: HashMap<String, Led>) {
         self.has_unled = false;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::connect::Db;
 use super::core::{Core, Refusal};
 use super::statements::{self, Beat};
 use super::{placing, wire};
@@ -24,6 +25,9 @@ pub const DEAD_AFTER: Duration = Duration::from_secs(10);
 const BLIND_AFTER: Duration = Duration::from_secs(5);
 /// Its holder sends nothing in the last part of that time: a call may take as long to leave.
 const MARGIN: Duration = Duration::from_secs(2);
+
+/// By more than two answers' being rough can explain.
+const WENT_BACK: Duration = Duration::from_secs(1);
 
 /// Leases as this replica sees them.
 #[derive(Default)]
@@ -56,7 +60,7 @@ pub async fn begin(core: &Core) -> Result<(), Refusal> {
     let sent = core.clock.elapsed();
     let places = placing::hash(&core.book().places);
     let (lease, time) = statements::begin_lease(&**db, &holder(), places).await?;
-    agree(core, time, sent);
+    agree(core, &db, time, sent).await?;
     let fleet = statements::leases(&**db).await?;
     drop(db); // what follows wants one, and there may be no more
     core.count_pending().await?;
@@ -105,11 +109,12 @@ pub async fn renew(core: &Core) -> Result<(), Refusal> {
         Some(lease) => statements::renew_lease(&**db, lease).await?,
         None => None,
     };
-    drop(db);
     if let Some(time) = renewed {
-        agree(core, time, sent);
+        agree(core, &db, time, sent).await?;
+        drop(db);
         core.certain(sent + DEAD_AFTER - MARGIN);
     } else {
+        drop(db);
         warn!("the replica was not heard of for too long, and others serve its lanes; it begins anew");
         begin(core).await?;
     }
@@ -117,12 +122,29 @@ pub async fn renew(core: &Core) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// All replicas go by the database's time, which it told in an answer to what was `sent` then.
-fn agree(core: &Core, time: Millis, sent: Duration) {
+/// All replicas go by the database's time, which it told in an answer to what was `sent` then. It may have gone back, at a
+/// fail-over or where somebody set it: what waits by the time before would wait for so much longer.
+async fn agree(core: &Core, db: &Db, time: Millis, sent: Duration) -> Result<(), Refusal> {
     let took = core.clock.elapsed().saturating_sub(sent);
-    if tells_more(time, core.clock.now_ms(), took) {
-        core.clock.agree(time, sent + took / 2);
+    if !tells_more(time, core.clock.now_ms(), took) {
+        return Ok(());
     }
+    let at = sent + took / 2;
+    let back = core.clock.ahead_of(time, at);
+    if back <= WENT_BACK {
+        core.clock.agree(time, at);
+        return Ok(());
+    }
+    warn!(
+        seconds = back.as_secs(),
+        "the database's time went back; what waits by the time before waits no longer for it"
+    );
+    let (by, held_until) = (back.as_millis() as Millis, core.book().held_until());
+    statements::bring_holds_forward(&***db, by, &held_until).await?;
+    let mut book = core.book(); // nobody asks for turns between these two
+    core.clock.agree(time, at);
+    book.go_back(by);
+    Ok(())
 }
 
 /// Whether an answer that `took` so long, and told the database's `time`, says more than what is known, which is `now`. It

@@ -2,6 +2,7 @@
 //! each transaction another connection takes them, and none is prepared where another would look for it.
 
 mod accept;
+mod holds;
 mod lanes;
 mod leases;
 mod listings;
@@ -17,6 +18,7 @@ use tokio_postgres::types::FromSql;
 use crate::outbox::{Hold, Ledger, OutboxError, State};
 
 pub use accept::*;
+pub use holds::*;
 pub use lanes::*;
 pub use leases::*;
 pub use listings::*;
