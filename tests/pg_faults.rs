@@ -1,6 +1,7 @@
 //! What becomes of calls and messages when PostgreSQL or a replica on it fails: real processes, a real server.
 
 mod clocks;
+mod failover;
 mod pauses;
 
 use std::collections::HashMap;

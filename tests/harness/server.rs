@@ -43,6 +43,20 @@ impl Server {
         Self::make(folder, settings, &[])
     }
 
+    /// A hot standby that follows this server.
+    pub fn standby(&self, settings: &[&str]) -> Self {
+        let folder = own_folder();
+        owned(&folder);
+        let mut copy = as_somebody("pg_basebackup", false);
+        copy.args(["-U", "campanile", "--checkpoint=fast", "--no-sync", "--write-recovery-conf", "-h"]);
+        copy.arg(&self.folder).arg("-D").arg(folder.join("data"));
+        assert!(copy.status().unwrap().success());
+        let mut standby = Self::in_folder(folder, settings, &[]);
+        standby.launch();
+        standby.until("it follows", || standby.log().contains("ready to accept read"));
+        standby
+    }
+
     fn make(folder: PathBuf, settings: &[&str], env: &[(&str, &str)]) -> Self {
         owned(&folder);
         let mut initdb = as_somebody("initdb", false);
