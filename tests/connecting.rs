@@ -1,6 +1,7 @@
 //! The way to PostgreSQL: whom it trusts, which of several hosts it takes, and that nothing waits for ever.
 
 mod answers;
+mod comeback;
 mod few;
 mod pooler;
 
@@ -31,15 +32,18 @@ fn clock() -> Clock {
 async fn open(url: &str, clock: &Clock) -> Result<Arc<Postgres>, OutboxError> {
     let options = PostgresOptions { url: PostgresUrl::read(url).unwrap(), max_pending: i64::MAX };
     let outbox = Postgres::open(options, clock.clone(), &mut fastrand::Rng::with_seed(7)).await?;
-    let place = Place {
+    outbox.place(vec![place()]).await?;
+    Ok(Arc::new(outbox))
+}
+
+fn place() -> Place {
+    Place {
         channel: channel(),
         messenger: Messenger::Slack,
         account: "slack".into(),
         conversation: "slack:C1".into(),
         lane: "slack:C1".into(),
-    };
-    outbox.place(vec![place]).await?;
-    Ok(Arc::new(outbox))
+    }
 }
 
 fn channel() -> campanile::event::ChannelName {
