@@ -5,6 +5,7 @@
 #   CAMPANILE_TARGET   where to build; by default a cache outside the repository
 #   CAMPANILE_KEEP     non-empty: go on after a failed step and tell all of them at the end
 #   CAMPANILE_CAMPAIGN_SECONDS  how long replicas are killed and their PostgreSQL troubled; 60 by default
+#   CAMPANILE_CAMPAIGN_SEED  the schedule of it; 1 by default, 0 is another each time
 #   CAMPANILE_FUZZ_SECONDS  how long each fuzz target runs; 60 by default
 
 set -u
