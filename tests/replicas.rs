@@ -2,6 +2,7 @@
 
 mod configurations;
 mod mishaps;
+mod upgrade;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
