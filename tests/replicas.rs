@@ -2,6 +2,7 @@
 
 mod configurations;
 mod mishaps;
+mod plans;
 mod upgrade;
 
 use std::collections::BTreeSet;

@@ -73,8 +73,9 @@ pub struct Busy {
     pub lease: Option<i64>,
 }
 
-/// Those of the lanes in which something is pending: one look into the index for each channel,
-/// whatever the planner believes to be pending.
+/// Those of the lanes in which something is pending: one look into the index for each channel, whatever the planner
+/// believes to be pending. Of one channel (`=`) it might look for the first through the primary key, past all that was ever
+/// delivered; from a channel to itself (`between`) only the index `pending` has the order.
 pub async fn busy(db: &impl GenericClient, lanes: &[Served]) -> Result<Vec<Busy>> {
     let (lanes, channels) = columns(lanes);
     let rows = db
@@ -82,7 +83,8 @@ pub async fn busy(db: &impl GenericClient, lanes: &[Served]) -> Result<Vec<Busy>
             "select l.id, v.lease from unnest($1, $2) as w (lane, channels)
                  join lanes l on l.id = w.lane join conversations v on v.id = l.conversation
              where exists (select from channels c where c.id = any (w.channels::bigint[]) and c.lane = l.id and
-                 (select d.id from deliveries d where d.channel = c.id and d.state = 0 order by d.id limit 1) is not null)",
+                 (select d.id from deliveries d where d.channel between c.id and c.id and d.state = 0
+                  order by d.channel, d.id limit 1) is not null)",
             given![lanes => INT8_ARRAY, channels => TEXT_ARRAY],
         )
         .await?;
@@ -91,8 +93,8 @@ pub async fn busy(db: &impl GenericClient, lanes: &[Served]) -> Result<Vec<Busy>
 
 /// The first `most` pending deliveries of each of the lanes, in the order of the lanes; nothing for one that is not held by
 /// this lease. Never asked in one statement with a claim: that would see what was pending before the last holder's settle.
-/// One after another, each by a look into the index: a planner that has not seen yet how much is pending would sort all of
-/// a lane's deliveries to find the first.
+/// One after another, each by a look into the index as [`busy`]'s: a planner that has not seen yet how much is pending
+/// would sort all of a lane's deliveries to find the first.
 pub async fn heads(db: &impl GenericClient, lease: i64, lanes: &[Served], most: usize) -> Result<Vec<Row>> {
     let (lanes, channels) = columns(lanes);
     db.query_typed(
@@ -104,11 +106,13 @@ pub async fn heads(db: &impl GenericClient, lease: i64, lanes: &[Served], most: 
              from channels c cross join lateral (
                  with recursive line as (
                      (select 1::bigint as place, first.* from deliveries first
-                      where first.channel = c.id and first.state = 0 order by first.id limit 1)
+                      where first.channel between c.id and c.id and first.state = 0
+                      order by first.channel, first.id limit 1)
                      union all
                      select line.place + 1, next.* from line cross join lateral
-                         (select d.* from deliveries d where d.channel = c.id and d.state = 0 and d.id > line.id
-                          order by d.id limit 1) as next
+                         (select d.* from deliveries d where d.channel <= c.id and d.state = 0
+                              and (d.channel, d.id) > (c.id, line.id)
+                          order by d.channel, d.id limit 1) as next
                      where line.place < $3
                  )
                  select * from line) as d
@@ -160,7 +164,8 @@ pub async fn mark_head(db: &impl GenericClient, lease: i64, Served { lane, chann
         "update deliveries set unclear = true where state = 0 and id =
              (select min(head.id) from lanes l join conversations v on v.id = l.conversation
               join channels c on c.lane = l.id cross join lateral
-                 (select d.id from deliveries d where d.channel = c.id and d.state = 0 order by d.id limit 1) as head
+                 (select d.id from deliveries d where d.channel between c.id and c.id and d.state = 0
+                  order by d.channel, d.id limit 1) as head
               where l.id = $2 and v.lease = $1 and c.id = any ($3))",
         given![lease => INT8, lane.0 => INT8, channels => INT8_ARRAY],
     )

@@ -62,7 +62,7 @@ pub async fn end_lease(
     db.query_typed(
         "update deliveries set unclear = true where state = 0 and planned_at < $2 and id in (
              select (select min(head.id) from channels c cross join lateral
-                         (select d.id from deliveries d where d.channel = c.id and d.state = 0 order by d.id limit 1) as head
+                         (select d.id from deliveries d where d.channel between c.id and c.id and d.state = 0 order by d.channel, d.id limit 1) as head
                      where c.lane = l.id)
              from lanes l join conversations v on v.id = l.conversation where v.lease = $1 and ($3::bigint[] is null or l.id = any ($3)))",
         given![lease => INT8, planned_before => INT8, sending => INT8_ARRAY],

@@ -137,7 +137,7 @@ pub async fn channels(db: &impl GenericClient) -> super::Result<HashMap<String, 
     let rows = db
         .query_typed(
             "select c.name, coalesce(p.pending, 0), (select d.planned_at from deliveries d
-                 where d.channel = c.id and d.state = 0 order by d.id limit 1)
+                 where d.channel between c.id and c.id and d.state = 0 order by d.channel, d.id limit 1)
              from channels c left join
                  (select channel, count(*) as pending from deliveries where state = 0 group by channel) as p
                  on p.channel = c.id",
