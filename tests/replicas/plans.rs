@@ -70,7 +70,7 @@ async fn heads_and_busy_lanes_are_found_by_the_index_whatever_the_statistics_say
             assert_eq!(replica.outbox.heads(turn, HEADS).await.unwrap().len(), HEADS);
         }
         // A look for what is pending in each channel, and one at the first in each that was asked for.
-        for (of, most) in [("select l.id, v.lease from lanes", 1), ("with recursive line", HEADS)] {
+        for (of, most) in [("select l.id, v.lease from", 1), ("with recursive line", HEADS)] {
             let plans = plans(&server, of);
             assert!(!plans.is_empty(), "{of}");
             for plan in plans {

@@ -2,8 +2,8 @@
 
 use std::ops::{Deref, DerefMut};
 use std::pin::pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use deadpool::Runtime;
@@ -61,9 +61,14 @@ pub struct Database {
     clock: Clock,
     /// The host that answered last, which is asked first.
     answered: AtomicUsize,
-    random: Mutex<fastrand::Rng>,
+    /// Held by who tries: one at a time.
+    trying: tokio::sync::Mutex<Trying>,
+}
+
+struct Trying {
+    random: fastrand::Rng,
     /// Until when nobody tries, and why.
-    rest: Mutex<Option<(Instant, Unreached)>>,
+    rest: Option<(Instant, Unreached)>,
 }
 
 impl Database {
@@ -75,18 +80,17 @@ impl Database {
             tls: url.connector()?,
             clock,
             answered: AtomicUsize::default(),
-            random: Mutex::new(random),
-            rest: Mutex::default(),
+            trying: tokio::sync::Mutex::new(Trying { random, rest: None }),
         })
     }
 
-    /// To the first host that can be written, from the one on that answered last.
+    /// To the first host that can be written, from the one on that answered last. Cancel safe.
     pub async fn connect(&self) -> Result<(Client, Link), Unreached> {
-        let rest = self.rest.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some((until, unreached)) = rest
-            && Instant::now() < until
+        let mut trying = self.trying.lock().await;
+        if let Some((until, unreached)) = &trying.rest
+            && Instant::now() < *until
         {
-            return Err(unreached);
+            return Err(unreached.clone());
         }
         let first = self.answered.load(Ordering::Relaxed);
         let (mut failures, mut is_full) = (Vec::new(), false);
@@ -104,7 +108,7 @@ impl Database {
             match end {
                 Ok(both) => {
                     self.answered.store(at, Ordering::Relaxed);
-                    *self.rest.lock().unwrap_or_else(PoisonError::into_inner) = None;
+                    trying.rest = None;
                     return Ok(both);
                 }
                 Err(why) if self.hosts.len() == 1 => failures.push(why),
@@ -113,8 +117,8 @@ impl Database {
         }
         let why = failures.join("; ").into();
         let unreached = if is_full { Unreached::Full(why) } else { Unreached::Refused(why) };
-        let rest = Duration::from_millis(self.random.lock().unwrap_or_else(PoisonError::into_inner).u64(REST_MS));
-        *self.rest.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now() + rest, unreached.clone()));
+        let rest = Duration::from_millis(trying.random.u64(REST_MS));
+        trying.rest = Some((Instant::now() + rest, unreached.clone()));
         Err(unreached)
     }
 }
