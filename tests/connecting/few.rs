@@ -44,6 +44,12 @@ async fn where_there_are_no_more_connections_those_that_there_are_are_waited_for
     let server = Tcp::with_few();
     let mut admin = server.admin().await;
     let outbox = open(&server.url("127.0.0.1", ""), &clock()).await.unwrap();
+    let hears = async {
+        while !outbox.fleet().unwrap().wakes {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, hears).await.expect("it has all the connections that it wants by itself");
     let writable = outbox.writable();
     let lock = admin.transaction().await.unwrap();
     lock.batch_execute("lock table moved_chats").await.unwrap();
