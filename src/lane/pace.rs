@@ -97,7 +97,7 @@ impl Slots {
         }
     }
 
-    /// Nothing is longer than a span away, unless the clock went back.
+    /// Nothing is longer than a span away, unless the clock went back or [`Slot::UNKNOWN`].
     fn not_after(&mut self, latest: Millis) {
         while let Some((_, number)) = self.own.last().copied().filter(|(free_at, _)| *free_at > latest) {
             self.own.pop_last();
@@ -381,6 +381,16 @@ mod tests {
         assert_eq!(other.take("d", false, ALONE, 0), Err(Early::Slots { until: Some(1_020) }));
         assert_eq!(one.take("d", false, ALONE, 0), Err(Early::Slots { until: Some(1_020) }));
         assert_eq!(one.take("d", false, ALONE, 1_020), Ok(()));
+    }
+
+    #[test]
+    fn a_slot_of_which_nothing_is_known_is_free_after_a_span() {
+        let pace = paced(TELEGRAM);
+        let anew = Held { since: 0, by: ReplicaId(1) };
+        pace.add(anew.by, vec![Slot { number: 7, free_at: Slot::UNKNOWN }]);
+        assert_eq!(pace.take("c", false, anew, 500), Err(Early::Slots { until: Some(1_520) }));
+        assert_eq!(pace.take("c", false, anew, 1_519), Err(Early::Slots { until: Some(1_520) }));
+        assert_eq!(pace.take("c", false, anew, 1_520), Ok(()));
     }
 
     #[test]

@@ -129,6 +129,11 @@ pub struct Slot {
     pub free_at: Millis,
 }
 
+impl Slot {
+    /// Who had it is gone, and may have sent just before: it is free when a span has passed since somebody else has it.
+    pub const UNKNOWN: Millis = Millis::MAX;
+}
+
 /// When a released lane may be claimed again. Kept in memory: after a restart every lane is due.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Until {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use campanile::outbox::Outbox;
+use campanile::outbox::{Outbox, Slot};
 use tokio::task::JoinSet;
 
 use super::{LANES, PATIENCE, Replica, STEP, two};
@@ -64,6 +64,26 @@ async fn a_replica_that_lost_its_lease_begins_one_and_no_more() {
     claims.join_all().await;
     let begun: i64 = db.query_one("select count(*) from leases", &[]).await.unwrap().get(0);
     assert_eq!(begun, 1);
+}
+
+/// It may have sent by them until the end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_knows_when_a_dead_replicas_slots_were_used() {
+    let database = Database::new().await;
+    let (one, other) = two(&database).await;
+    let (_, others) = other.outbox.trade_slots("slack", 4, Vec::new(), 2).await.unwrap();
+    assert_eq!(others.iter().map(|slot| slot.free_at).collect::<Vec<_>>(), [0, 0]);
+    let ended = async {
+        while one.outbox.fleet().is_some_and(|fleet| fleet.replicas == 2) {
+            one.clock.pass(STEP);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, ended).await.expect("its lease is ended");
+    let (_, all) = one.outbox.trade_slots("slack", 4, Vec::new(), 4).await.unwrap();
+    let mut free_at: Vec<i64> = all.iter().map(|slot| slot.free_at).collect();
+    free_at.sort();
+    assert_eq!(free_at, [0, 0, Slot::UNKNOWN, Slot::UNKNOWN]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

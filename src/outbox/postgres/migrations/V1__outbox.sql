@@ -58,7 +58,7 @@ create table accounts (
 create table slots (
     account text    not null,
     number  integer not null,
-    free_at bigint  not null default 0,        -- when the span after its last message ends
+    free_at bigint  not null default 0,        -- when the span after its last message ends; the greatest: not known
     lease   bigint  references leases (id) on delete set null,
     primary key (account, number)
 ) with (fillfactor = 50);

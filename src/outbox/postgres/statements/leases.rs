@@ -3,7 +3,7 @@
 use tokio_postgres::{GenericClient, Row, Transaction};
 
 use super::{Result, given};
-use crate::outbox::Millis;
+use crate::outbox::{Millis, Slot};
 
 /// One replica as the table shows it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -69,6 +69,9 @@ pub async fn end_lease(
     )
     .await?;
     db.query_typed("update conversations set lease = null where lease = $1", given![lease => INT8]).await?;
+    // Those that were not given back: when they were used last nobody knows.
+    let freed = "update slots set lease = null, free_at = $2 where lease = $1";
+    db.query_typed(freed, given![lease => INT8, Slot::UNKNOWN => INT8]).await?;
     db.query_typed("delete from leases where id = $1", given![lease => INT8]).await?;
     Ok(())
 }
