@@ -134,6 +134,13 @@ impl Bridge {
         done
     }
 
+    /// Lets the store do what it would do later with what was just written in bulk: beside it nothing is to be measured.
+    pub fn tidy(&self) {
+        if let Some(database) = &self.database {
+            database.tidy();
+        }
+    }
+
     /// As the first replica sees it.
     pub fn figure(&self, name: &str) -> f64 {
         self.replicas[0].figure(name)

@@ -282,6 +282,7 @@ fn million(run: &mut Run, store: Store) {
     bridge.fill(many);
     let pending = figure(f64::from(many));
     memory(run, &store.tells(&format!("memory, {pending} pending")), &bridge, limits[2]);
+    bridge.tidy();
     let accepts = accept(&bridge, time).per_second();
     let beside = format!("{}/s with none", figure(accepts_before));
     let what = store.tells(&format!("accepts with {pending} pending, of those with none"));

@@ -72,6 +72,12 @@ impl OnServer {
         Used { wal_bytes: number(&wal), processes: with_children(number(&server) as u32) }
     }
 
+    /// As autovacuum and the next checkpoint do.
+    pub fn tidy(&self) {
+        self.ask("vacuum (analyze)");
+        self.ask("checkpoint");
+    }
+
     /// A transaction that sees the database as it is now, until it is dropped.
     pub fn snapshot(&self) -> Snapshot {
         let runtime = runtime();
