@@ -62,6 +62,11 @@ impl Clock {
         }
     }
 
+    /// Whether somebody else's time counts.
+    pub fn has_agreed(&self) -> bool {
+        matches!(&self.0, Kind::Machine(agreed) if agreed.0.load(Ordering::Relaxed) != NOTHING)
+    }
+
     /// How far the time that was agreed so far is ahead of somebody's whose clock showed `theirs_ms` when
     /// [`Clock::elapsed`] was `at`: zero where it is behind, or nothing was agreed.
     pub fn ahead_of(&self, theirs_ms: i64, at: Duration) -> Duration {

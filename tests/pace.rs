@@ -3,9 +3,10 @@
 
 use std::time::Duration;
 
+use campanile::outbox::{Outbox, Postgres, PostgresOptions};
 use campanile::simulator::{Arrival, Fault};
 
-use crate::harness::postgres::Database;
+use crate::harness::postgres::{Database, connect};
 use crate::harness::{SLACK, Setup, TELEGRAM, World, numbered_to, numbers};
 
 /// How much longer than the limits allow a burst may take.
@@ -187,6 +188,41 @@ async fn a_pace_that_was_switched_off_for_a_while_is_there_again() {
         world.clock.pass(Duration::from_secs(60));
     }
     world.met_no_429();
+}
+
+/// What one replica was giving back when the database refused is not lost between the two.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn slots_whose_giving_back_failed_are_given_back_again() {
+    const SLOTS: usize = 30;
+    let database = Database::new().await;
+    let world = Setup { store: database.url.clone(), ..private_chats(SLOTS) }.start().await;
+    for chat in 0..SLOTS {
+        world.accepted(&numbered_to(chat, chat)).await;
+    }
+    world.until_all("delivered").await;
+    let db = connect(&database.url).await;
+    let refuse = "create sequence refused;
+         create function refuse() returns trigger language plpgsql as
+             'begin perform nextval(''refused''); raise exception ''refused''; end';
+         create trigger refuse before update on slots for each row when (new.lease is null) execute function refuse()";
+    db.batch_execute(refuse).await.unwrap();
+    let options = PostgresOptions { url: database.url(), max_pending: i64::MAX };
+    let other = Postgres::open(options, world.clock.clone(), &mut fastrand::Rng::with_seed(8)).await.unwrap();
+    let mut got = 0;
+    let all = async {
+        while got < SLOTS {
+            got += other.trade_slots("telegram", SLOTS as u32, Vec::new(), SLOTS - got).await.unwrap().1.len();
+            world.clock.pass(COARSE);
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            if db.query_one("select is_called from refused", &[]).await.unwrap().get(0) {
+                db.batch_execute("drop trigger if exists refuse on slots").await.unwrap();
+            }
+        }
+    };
+    let came = tokio::time::timeout(AT_LAST, all).await;
+    assert!(came.is_ok(), "{got} of {SLOTS}");
+    let refused = db.query_one("select is_called from refused", &[]).await.unwrap().get::<_, bool>(0);
+    assert!(refused, "nothing failed");
 }
 
 /// While thirty chats take all that the bot may send, the next one is not always the last.

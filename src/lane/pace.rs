@@ -224,11 +224,12 @@ impl Pace {
         }
     }
 
-    /// Gives up all slots, also those that this process may have and does not know of, as if each were used just now.
-    pub fn give_all(&self, now: Millis) -> Vec<Slot> {
+    /// Gives up all slots, also those of so many that this process may have and does not know of, as if each were used just
+    /// now.
+    pub fn give_all(&self, slots: u32, now: Millis) -> Vec<Slot> {
         self.book().slots.own.clear();
-        let Some(quota) = self.rates().per_account else { return Vec::new() };
-        (0..quota.most).map(|number| Slot { number, free_at: now + quota.span() }).collect()
+        let free_at = self.rates().per_account.map_or(Slot::UNKNOWN, |quota| now + quota.span());
+        (0..slots).map(|number| Slot { number, free_at }).collect()
     }
 
     /// Gives up the slots that are not needed now, and as many others that at most `keep` stay.

@@ -24,8 +24,8 @@ pub struct Short {
 struct Trade {
     /// By the time that only moves forward.
     ask_again_at: Duration,
-    /// An answer was lost: which slots are whose is not known.
-    unsure: bool,
+    /// An answer was lost: of so many slots, from the first on, it is not known whether they are here.
+    unsure_of: u32,
 }
 
 impl Runner {
@@ -36,7 +36,7 @@ impl Runner {
         let mut trade = self.short.trade.lock().await;
         let (want, now) = (self.short.lanes.swap(0, Ordering::Relaxed), self.works.clock.elapsed());
         if want > 0 && now >= trade.ask_again_at {
-            let back = if trade.unsure { self.pace.give_all(self.works.clock.now_ms()) } else { Vec::new() };
+            let back = self.unsure(&trade).unwrap_or_default();
             let got = self.trade(&mut trade, most, back, want).await;
             trade.ask_again_at = if got < want { now + ASK_AGAIN } else { now };
         }
@@ -45,9 +45,10 @@ impl Runner {
 
     /// Leaves to other replicas what is not needed now and what is more than to be kept of so many.
     pub(super) async fn give_slots(&self, keep: impl Fn(usize) -> usize) {
-        let Some(most) = self.pace.slots() else { return };
+        let most = self.pace.slots().unwrap_or_default();
         let mut trade = self.short.trade.lock().await;
-        let back = self.pace.give(keep(most as usize), self.works.clock.now_ms());
+        let give = || self.pace.give(keep(most as usize), self.works.clock.now_ms());
+        let back = self.unsure(&trade).unwrap_or_else(give);
         if !back.is_empty() {
             self.trade(&mut trade, most, back, 0).await;
         }
@@ -57,10 +58,16 @@ impl Runner {
     pub(super) async fn change_pace(&self, rates: Rates) {
         let before = self.pace.slots();
         let mut trade = self.short.trade.lock().await;
-        let back = self.pace.change(rates);
+        let gone = self.pace.change(rates);
+        let back = self.unsure(&trade).unwrap_or(gone);
         if let Some(most) = before.filter(|_| !back.is_empty()) {
             self.trade(&mut trade, most, back, 0).await;
         }
+    }
+
+    /// What was given or taken when the last answer was lost goes back whole.
+    fn unsure(&self, trade: &Trade) -> Option<Vec<Slot>> {
+        (trade.unsure_of > 0).then(|| self.pace.give_all(trade.unsure_of, self.works.clock.now_ms()))
     }
 
     async fn trade(&self, trade: &mut Trade, most: u32, back: Vec<Slot>, want: usize) -> usize {
@@ -68,12 +75,12 @@ impl Runner {
             Ok((by, slots)) => {
                 let got = slots.len();
                 self.pace.add(by, slots);
-                trade.unsure = false;
+                trade.unsure_of = 0;
                 got
             }
             Err(error) => {
                 warn!(account = %self.account, %error, "the account's rate cannot be shared; what lacks a slot waits");
-                trade.unsure = true;
+                trade.unsure_of = trade.unsure_of.max(most);
                 0
             }
         }

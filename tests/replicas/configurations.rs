@@ -141,6 +141,54 @@ async fn what_was_led_before_placing_failed_is_led_back() {
     assert_eq!(lane_of(&database, 0).await, "slack:OLD");
 }
 
+/// As when giving it up failed: it is in no lane that the replica looks at.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_replica_holds_and_does_not_serve_is_given_up() {
+    let database = Database::new().await;
+    let one = Replica::start_with(&database, Duration::ZERO, vec![led(0, "slack:A"), led(1, "slack:B")]).await;
+    let other = Replica::start_with(&database, OTHERS_TIME, vec![led(0, "slack:A")]).await;
+    see_each_other(&one, &other).await;
+    let stranded = "update conversations set lease = (select max(id) from leases) where key = 'slack:B'";
+    assert_eq!(connect(&database.url).await.execute(stranded, &[]).await.unwrap(), 1);
+    one.accept(1, 1..2).await;
+    assert_eq!(sent(&[&one, &other], 1).await, [(0, "c1".to_owned())]);
+}
+
+/// It cannot have sent what it does not serve, whatever waits in front of what it sent.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dead_replica_leaves_its_mark_on_what_it_served() {
+    let database = Database::new().await;
+    let one = Replica::start_with(&database, Duration::ZERO, vec![led(0, "slack:L"), led(1, "slack:L")]).await;
+    let other = Replica::start_with(&database, OTHERS_TIME, vec![led(1, "slack:L")]).await;
+    see_each_other(&one, &other).await;
+    one.accept(1, 0..1).await;
+    other.accept(2, 1..2).await;
+    let claims = async |replica: &Replica| loop {
+        if let Some(turn) = replica.outbox.claim("slack", LANES).await.unwrap().pop() {
+            return turn;
+        }
+        replica.clock.pass(STEP);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    tokio::time::timeout(PATIENCE, claims(&other)).await.expect("it holds the lane, and stands still");
+    let turn = tokio::time::timeout(PATIENCE, claims(&one)).await.expect("the lane is taken over");
+    let heads = one.outbox.heads(&turn, 16).await.unwrap();
+    let marks: Vec<_> = heads.iter().map(|head| (head.channel.to_string(), head.unclear)).collect();
+    assert_eq!(marks, [("c0".to_owned(), false), ("c1".to_owned(), true)]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_places_channels_when_its_lease_is_gone_says_so_under_the_next() {
+    let database = Database::new().await;
+    let one = Replica::start_with(&database, Duration::ZERO, vec![led(0, "slack:OLD")]).await;
+    let db = connect(&database.url).await;
+    db.batch_execute("delete from leases").await.unwrap();
+    one.outbox.place(vec![led(0, "slack:NEW")]).await.unwrap();
+    let _other = Replica::start_with(&database, OTHERS_TIME, vec![led(0, "slack:NEW")]).await;
+    let said = db.query("select distinct places, channels from leases", &[]).await.unwrap();
+    assert_eq!(said.len(), 1, "they agree");
+}
+
 /// Nobody waits for another in a circle, and thousands of channels are no more work for the database than one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn many_channels_are_placed_at_once() {

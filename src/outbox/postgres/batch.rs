@@ -26,7 +26,12 @@ where
             for at in 0..length {
                 match together(at..at + 1).await {
                     Ok(one) => ends.extend(one),
-                    Err(refusal) => ends.push(Err(core.failed(refusal))),
+                    Err(refusal) if refusal.is_about_a_row() => ends.push(Err(core.failed(refusal))),
+                    Err(refusal) => {
+                        let error = core.failed(refusal);
+                        ends.extend((at..length).map(|_| Err(again(&error))));
+                        break;
+                    }
                 }
             }
         }

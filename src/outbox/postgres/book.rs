@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::statements::{Beat, ConversationId, Led, Served, Way};
+use super::placing::channels;
+use super::statements::{Beat, Channels, ConversationId, Led, Served, Way};
 use crate::outbox::lanes::Lanes;
 use crate::outbox::{Held, Hold, LaneId, Lease, Millis, Place, ReplicaId};
 
@@ -17,6 +18,8 @@ pub struct Book {
     pub has_unled: bool,
     /// Of those that lead to their places: the channels of each lane.
     channels: HashMap<LaneId, Vec<i64>>,
+    /// The same as the other replicas know them.
+    pub said: Channels,
     conversations: HashMap<LaneId, ConversationId>,
     /// The replica's lease, and the conversations that name it.
     pub lease: Option<i64>,
@@ -88,6 +91,7 @@ impl Book {
     /// Where the channels lead from now on.
     pub fn lead(&mut self, places: Vec<Place>, led: HashMap<String, Led>) {
         self.has_unled = false;
+        self.said = channels(&places, &led);
         self.channels.clear();
         for place in &places {
             let Some(Led { way, .. }) = led.get(place.channel.as_str()).filter(|led| led.is_at(place)) else {
@@ -175,9 +179,9 @@ impl Book {
         Lease { held: Held { since, by: ReplicaId(self.lease.unwrap_or_default()) }, ..turn }
     }
 
-    /// Held conversations from none of whose lanes anything is being sent or to be sent, and which this replica is not to
-    /// keep: another comes first for them, or its channels lead there no more. Where replicas lead channels differently it
-    /// keeps none, for it cannot see what others have to send there. It holds them no more.
+    /// Holds no more the conversations from none of whose lanes anything is being sent or to be sent, and which this replica
+    /// is not to keep: another comes first for them, or its channels lead there no more. Where replicas lead channels
+    /// differently it keeps none, for it cannot see what others have to send there. Gives those that are left.
     pub fn leave(&mut self) -> Vec<ConversationId> {
         let of = |lane: &LaneId| self.conversation(*lane);
         let served: HashSet<ConversationId> = self.channels.keys().filter_map(of).collect();
@@ -185,10 +189,10 @@ impl Book {
         let busy: HashSet<ConversationId> = busy.map(|(_, conversation)| *conversation).collect();
         let is_mixed = self.is_mixed();
         let keeps = |held: &ConversationId| !is_mixed && served.contains(held) && self.is_first(*held);
-        let left = self.held.keys().filter(|held| !keeps(held) && !busy.contains(held));
-        let left: Vec<ConversationId> = left.copied().collect();
-        self.held.retain(|held, _| !left.contains(held));
-        left
+        let kept = self.held.keys().copied().filter(|held| keeps(held) || busy.contains(held));
+        let kept: HashSet<ConversationId> = kept.collect();
+        self.held.retain(|held, _| kept.contains(held));
+        kept.into_iter().collect()
     }
 
     /// Another lease takes the place of the one before, whose lanes are held by nobody now.

@@ -41,6 +41,7 @@ pub async fn claim(core: &Core, account: &str, most: usize) -> Result<Vec<Lease>
 
 /// Takes conversations that nobody holds; gives those of the turns that are this replica's now.
 async fn claim_free(core: &Core, free: Vec<Lease>, wanted: &[ConversationId]) -> Result<Vec<Lease>, Refusal> {
+    let _nobody_leaves = core.claiming.lock().await;
     let began = Instant::now();
     let lease = core.lease()?;
     let db = core.db().await?;

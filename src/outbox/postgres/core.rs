@@ -30,6 +30,8 @@ pub struct Core {
     pub look: Notify,
     /// Held by who renews the lease or begins another.
     pub renewing: tokio::sync::Mutex<()>,
+    /// Held by who claims conversations or gives some up, until the book has it.
+    pub claiming: tokio::sync::Mutex<()>,
     /// Held by who leads channels.
     pub leading: tokio::sync::Mutex<()>,
     pub writes: Writes,
@@ -85,6 +87,7 @@ impl Core {
             wire: Wire::default(),
             look: Notify::new(),
             renewing: tokio::sync::Mutex::default(),
+            claiming: tokio::sync::Mutex::default(),
             leading: tokio::sync::Mutex::default(),
             writes: Writes::default(),
             certain_until: AtomicI64::new(0),

@@ -26,7 +26,7 @@ const BLIND_AFTER: Duration = Duration::from_secs(5);
 /// Its holder sends nothing in the last part of that time: a call may take as long to leave.
 const MARGIN: Duration = Duration::from_secs(2);
 
-/// By more than two answers' being rough can explain.
+/// By more than the machines' clocks can have gone apart since.
 const WENT_BACK: Duration = Duration::from_secs(1);
 
 /// Leases as this replica sees them.
@@ -58,8 +58,8 @@ impl Watch {
 pub async fn begin(core: &Core) -> Result<(), Refusal> {
     let db = core.db().await?;
     let sent = core.clock.elapsed();
-    let places = placing::hash(&core.book().places);
-    let (lease, time) = statements::begin_lease(&**db, &holder(), places).await?;
+    let served = core.book().said.clone();
+    let (lease, time) = statements::begin_lease(&**db, &holder(), &served).await?;
     agree(core, &db, time, sent).await?;
     let fleet = statements::leases(&**db).await?;
     drop(db); // what follows wants one, and there may be no more
@@ -126,12 +126,12 @@ pub async fn renew(core: &Core) -> Result<(), Refusal> {
 /// fail-over or where somebody set it: what waits by the time before would wait for so much longer.
 async fn agree(core: &Core, db: &Db, time: Millis, sent: Duration) -> Result<(), Refusal> {
     let took = core.clock.elapsed().saturating_sub(sent);
-    if !tells_more(time, core.clock.now_ms(), took) {
+    if core.clock.has_agreed() && !tells_more(time, core.clock.now_ms(), took) {
         return Ok(());
     }
     let at = sent + took / 2;
     let back = core.clock.ahead_of(time, at);
-    if back <= WENT_BACK {
+    if back <= WENT_BACK + took / 2 {
         core.clock.agree(time, at);
         return Ok(());
     }
@@ -223,14 +223,13 @@ pub async fn look(core: &Core, whoever: bool) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Gives up conversations that are not for this replica to keep, once nothing is being sent there.
+/// Gives up conversations that are not for this replica to keep, once nothing is being sent there, and those of which it
+/// does not know that it holds them: an answer was lost.
 async fn leave(core: &Core) -> Result<(), Refusal> {
-    let leaving = core.book().leave();
-    if !leaving.is_empty() {
-        let lease = core.lease()?;
-        statements::give_up(&**core.db().await?, lease, &leaving).await?;
-    }
-    Ok(())
+    let _nobody_claims = core.claiming.lock().await;
+    let kept = core.book().leave();
+    let lease = core.lease()?;
+    Ok(statements::give_up_all_but(&**core.db().await?, lease, &kept).await?)
 }
 
 /// Gives everything back: what is still being sent may stand in its channel.

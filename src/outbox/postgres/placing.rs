@@ -12,7 +12,8 @@ use sha2::{Digest, Sha256};
 use tracing::info;
 
 use super::core::{Core, Refusal};
-use super::statements::{self, Led};
+use super::keeper;
+use super::statements::{self, Channels, Led};
 use crate::outbox::Place;
 
 /// Leads the channels to their places. One whose messages another replica may be sending stays where it is, and
@@ -21,11 +22,9 @@ pub async fn place(core: &Core, places: Vec<Place>) -> Result<(), Refusal> {
     let _one_at_a_time = core.leading.lock().await;
     core.book().has_unled = true; // should this fail midway, what was led is led back
     let led = lead(core, &places).await?;
-    let db = core.db().await?;
-    let holds = statements::account_holds(&**db).await?;
+    let holds = statements::account_holds(&**core.db().await?).await?;
     core.asked();
-    statements::say_places(&**db, core.lease()?, hash(&places)).await?;
-    core.asked();
+    say(core, &channels(&places, &led)).await?;
     let elsewhere = |place: &&Place| !led.get(place.channel.as_str()).is_some_and(|led| led.is_at(place));
     for channel in places.iter().filter(elsewhere).map(|place| place.channel.as_str()) {
         info!(channel, "another replica sends to where this channel led before; it is led anew after that");
@@ -54,7 +53,21 @@ pub async fn lead_rest(core: &Core) -> Result<(), Refusal> {
         book.places.clone()
     };
     let led = lead(core, &places).await?;
+    say(core, &channels(&places, &led)).await?;
     core.book().lead(places, led);
+    Ok(())
+}
+
+/// Before anything is sent to a channel the others know that it may be.
+async fn say(core: &Core, served: &Channels) -> Result<(), Refusal> {
+    if *served == core.book().said {
+        return Ok(());
+    }
+    core.asked();
+    if !statements::say_channels(&**core.db().await?, core.lease()?, served).await? {
+        keeper::renew(core).await?; // under another lease
+        statements::say_channels(&**core.db().await?, core.lease()?, served).await?;
+    }
     Ok(())
 }
 
@@ -77,8 +90,14 @@ async fn lead(core: &Core, places: &[Place]) -> Result<HashMap<String, Led>, Ref
     Ok(statements::led(&**db, &channels).await?)
 }
 
+/// Those that lead to their places now.
+pub fn channels(places: &[Place], led: &HashMap<String, Led>) -> Channels {
+    let id = |place: &Place| led.get(place.channel.as_str()).filter(|led| led.is_at(place)).map(|led| led.way.channel);
+    Channels { places: hash(places), ids: places.iter().filter_map(id).collect() }
+}
+
 /// The same for replicas that lead the same channels to the same lanes, and for all versions of Campanile.
-pub fn hash(places: &[Place]) -> i64 {
+fn hash(places: &[Place]) -> i64 {
     let mut lines: Vec<String> = places.iter().map(|place| format!("{}\0{}\n", place.channel, place.lane)).collect();
     lines.sort();
     let digest = Sha256::digest(lines.concat());

@@ -6,6 +6,7 @@ create table leases (
     id     bigint generated always as identity primary key,
     beat   bigint not null default 0,
     places bigint not null,            -- differs where its configuration leads channels elsewhere than another's
+    channels bigint[] not null,        -- that it sends to: of those of its lanes
     holder text   not null             -- for people: host and process
 );
 

@@ -43,10 +43,10 @@ pub async fn lane_holds(
     rows.iter().map(|row| Ok((LaneId(row.try_get(0)?), hold_of(row, 1)?))).collect()
 }
 
-/// Gives conversations back.
-pub async fn give_up(db: &impl GenericClient, lease: i64, conversations: &[ConversationId]) -> Result<()> {
-    let ids: Vec<i64> = conversations.iter().map(|conversation| conversation.0).collect();
-    let statement = "update conversations set lease = null where lease = $1 and id = any ($2)";
+/// Gives back the conversations that are not to be kept.
+pub async fn give_up_all_but(db: &impl GenericClient, lease: i64, kept: &[ConversationId]) -> Result<()> {
+    let ids: Vec<i64> = kept.iter().map(|conversation| conversation.0).collect();
+    let statement = "update conversations set lease = null where lease = $1 and id not in (select unnest($2))";
     db.query_typed(statement, given![lease => INT8, ids => INT8_ARRAY]).await?;
     Ok(())
 }

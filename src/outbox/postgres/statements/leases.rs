@@ -5,20 +5,30 @@ use tokio_postgres::{GenericClient, Row, Transaction};
 use super::{Result, given};
 use crate::outbox::{Millis, Slot};
 
+/// The channels that a replica serves.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Channels {
+    /// Differs from another's where their configurations lead channels differently.
+    pub places: i64,
+    /// Those that lead to their places.
+    pub ids: Vec<i64>,
+}
+
 /// One replica as the table shows it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Beat {
     pub lease: i64,
     pub beat: i64,
-    /// Differs from another's where their configurations lead channels differently.
+    /// Of its [`Channels`].
     pub places: i64,
 }
 
 /// A new lease, whose number no other ever had, and the database's time.
-pub async fn begin_lease(db: &impl GenericClient, holder: &str, places: i64) -> Result<(i64, Millis)> {
-    let begun = "insert into leases (holder, places) values ($1, $2)
+pub async fn begin_lease(db: &impl GenericClient, holder: &str, served: &Channels) -> Result<(i64, Millis)> {
+    let begun = "insert into leases (holder, places, channels) values ($1, $2, $3)
          returning id, (extract(epoch from clock_timestamp()) * 1000)::bigint";
-    let row = db.query_typed_one(begun, given![holder => TEXT, places => INT8]).await?;
+    let given = given![holder => TEXT, served.places => INT8, served.ids => INT8_ARRAY];
+    let row = db.query_typed_one(begun, given).await?;
     Ok((row.try_get(0)?, row.try_get(1)?))
 }
 
@@ -30,11 +40,11 @@ pub async fn renew_lease(db: &impl GenericClient, lease: i64) -> Result<Option<M
     row.map(|row| row.try_get(0)).transpose()
 }
 
-/// What the others are to know of this replica's places.
-pub async fn say_places(db: &impl GenericClient, lease: i64, places: i64) -> Result<()> {
-    let said = "update leases set places = $2 where id = $1";
-    db.query_typed(said, given![lease => INT8, places => INT8]).await?;
-    Ok(())
+/// Tells the others which channels this replica serves. `false`: somebody ended the lease.
+pub async fn say_channels(db: &impl GenericClient, lease: i64, served: &Channels) -> Result<bool> {
+    let said = "update leases set places = $2, channels = $3 where id = $1 returning id";
+    let given = given![lease => INT8, served.places => INT8, served.ids => INT8_ARRAY];
+    Ok(db.query_typed_opt(said, given).await?.is_some())
 }
 
 pub async fn leases(db: &impl GenericClient) -> Result<Vec<Beat>> {
@@ -51,8 +61,9 @@ pub async fn take_lease(db: &Transaction<'_>, seen: Beat) -> Result<bool> {
 }
 
 /// Ends a lease that nobody can write under any more: its lanes are free. The heads of those that may have been sending,
-/// `None`: of all, and that were planned before `planned_before`, may stand in their channels. A statement of its own for
-/// each step: the marks must see what was settled last.
+/// `None`: of all, and that were planned before `planned_before`, may stand in their channels: the first of the channels that
+/// its replica served, though an id that became visible meanwhile may be in front of what was sent. A statement of its own
+/// for each step: the marks must see what was settled last.
 pub async fn end_lease(
     db: &Transaction<'_>,
     lease: i64,
@@ -63,8 +74,9 @@ pub async fn end_lease(
         "update deliveries set unclear = true where state = 0 and planned_at < $2 and id in (
              select (select min(head.id) from channels c cross join lateral
                          (select d.id from deliveries d where d.channel between c.id and c.id and d.state = 0 order by d.channel, d.id limit 1) as head
-                     where c.lane = l.id)
-             from lanes l join conversations v on v.id = l.conversation where v.lease = $1 and ($3::bigint[] is null or l.id = any ($3)))",
+                     where c.lane = l.id and c.id = any (s.channels))
+             from leases s join conversations v on v.lease = s.id join lanes l on l.conversation = v.id
+             where s.id = $1 and ($3::bigint[] is null or l.id = any ($3)))",
         given![lease => INT8, planned_before => INT8, sending => INT8_ARRAY],
     )
     .await?;
