@@ -72,14 +72,24 @@ async fn a_pause_lasts_as_long_as_the_messenger_said_whoever_heard_of_it() {
     assert!(began.elapsed() < Duration::from_secs(60), "ten minutes are not meant");
 }
 
-/// As at a fail-over from a machine whose clock is an hour ahead to one whose clock is right: what waited for its pace, after
-/// a failure, for a pause or after a start waits no longer for it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_whose_time_was_an_hour_ahead_delays_nothing_by_an_hour() {
+    time_goes_back("3600", "0").await;
+}
+
+/// Until then all clocks agreed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_database_whose_time_goes_back_by_an_hour_delays_nothing_by_an_hour() {
+    time_goes_back("0", "-3600").await;
+}
+
+/// As at a fail-over between machines with different clocks: what waited for its pace, after a failure, for a pause or after
+/// a start waits no longer for it. In seconds.
+async fn time_goes_back(ahead: &str, then: &str) {
     let folder = tempfile::tempdir().unwrap();
     std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).unwrap(); // the server is another user
     let wrong_clock = preloaded("wrong_clock", folder.path());
-    let env = [("LD_PRELOAD", wrong_clock.to_str().unwrap()), ("WRONG_CLOCK", "3600")];
+    let env = [("LD_PRELOAD", wrong_clock.to_str().unwrap()), ("WRONG_CLOCK", ahead)];
     let mut server = Server::start_with(&["fsync=on"], &env);
     let setup = Setup { slack_pace: "default", ..Setup::on(Clock::machine()) };
     let mut fleet = Fleet::start_as(setup, Database::on(&server.url()).await, 1, |_, _| {}).await;
@@ -97,7 +107,7 @@ async fn a_database_whose_time_goes_back_by_an_hour_delays_nothing_by_an_hour() 
     until("the account is paused", async || db.query_one(pauses, &[]).await.unwrap().get::<_, i64>(0) == 1).await;
 
     server.stop(Stop::Immediate);
-    server.env("WRONG_CLOCK", "0");
+    server.env("WRONG_CLOCK", then);
     server.launch();
     fleet.until_ready_is(0, 200).await;
     fleet.all_came_once(LANES * 4).await;
