@@ -195,12 +195,6 @@ impl Lanes {
         self.lanes.get(&id)?.delay.left(now)
     }
 
-    /// Of lanes and of accounts.
-    pub fn all_holds(&self) -> impl Iterator<Item = &Hold> {
-        let of_accounts = self.accounts.values().filter_map(|account| account.hold.as_ref());
-        self.lanes.values().filter_map(|lane| lane.hold.as_ref()).chain(of_accounts)
-    }
-
     pub fn lane_hold(&self, id: LaneId) -> Option<&Hold> {
         self.lanes.get(&id)?.hold.as_ref()
     }

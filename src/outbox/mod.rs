@@ -226,6 +226,10 @@ impl Hold {
         Self { until, reason, needs_a_person }
     }
 
+    pub(crate) fn earlier(self, by: Millis) -> Self {
+        Self { until: self.until - by, ..self }
+    }
+
     /// As a new process sees it: a pause that the messenger named goes on, but whoever mended something and starts
     /// anew does not wait for a probe.
     pub(crate) fn at_start(self, now: Millis) -> Self {

@@ -72,6 +72,36 @@ async fn a_pause_lasts_as_long_as_the_messenger_said_whoever_heard_of_it() {
     assert!(began.elapsed() < Duration::from_secs(60), "ten minutes are not meant");
 }
 
+/// One of them moves its end on, for all; the others read it before they know, and know after they have read it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pause_ends_when_the_messenger_said_although_the_time_went_back() {
+    const PAUSE: u64 = 12;
+    let (_folder, mut server) = server_that_is_ahead("0");
+    let database = Database::on(&server.url()).await;
+    let fleet = Fleet::start_as(Setup::on(Clock::machine()), database, 3, |_, _| {}).await;
+    fleet.taken(0..LANES).await;
+    fleet.all_came_once(LANES).await;
+    fleet.slack.fault(Fault::rate_limited(PAUSE).once());
+    assert_eq!(fleet.trigger(0, &numbered_to(0, LANES)).await.status, 202);
+    let db = connect(&fleet.database.url).await;
+    let pauses = "select count(*) from accounts";
+    until("the account is paused", async || db.query_one(pauses, &[]).await.unwrap().get::<_, i64>(0) == 1).await;
+
+    server.stop(Stop::Immediate);
+    server.env("WRONG_CLOCK", "-3600");
+    server.launch();
+    for replica in 0..3 {
+        fleet.until_ready_is(replica, 200).await;
+    }
+    fleet.taken(LANES + 1..LANES * 2).await;
+    fleet.all_came_once(LANES * 2).await;
+    let calls = fleet.slack.arrivals();
+    for call in &calls[LANES + 1..] {
+        let after = call.at.duration_since(calls[LANES].at).as_secs_f64();
+        assert!(after > PAUSE as f64 - 0.1, "a call {after} s after a pause of {PAUSE} s was named");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_database_whose_time_was_an_hour_ahead_delays_nothing_by_an_hour() {
     time_goes_back("3600", "0").await;
@@ -83,14 +113,20 @@ async fn a_database_whose_time_goes_back_by_an_hour_delays_nothing_by_an_hour() 
     time_goes_back("0", "-3600").await;
 }
 
-/// As at a fail-over between machines with different clocks: what waited for its pace, after a failure, for a pause or after
-/// a start waits no longer for it. In seconds.
-async fn time_goes_back(ahead: &str, then: &str) {
+/// By so many seconds.
+fn server_that_is_ahead(by: &str) -> (tempfile::TempDir, Server) {
     let folder = tempfile::tempdir().unwrap();
     std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).unwrap(); // the server is another user
     let wrong_clock = preloaded("wrong_clock", folder.path());
-    let env = [("LD_PRELOAD", wrong_clock.to_str().unwrap()), ("WRONG_CLOCK", ahead)];
-    let mut server = Server::start_with(&["fsync=on"], &env);
+    let env = [("LD_PRELOAD", wrong_clock.to_str().unwrap()), ("WRONG_CLOCK", by)];
+    let server = Server::start_with(&["fsync=on"], &env);
+    (folder, server)
+}
+
+/// As at a fail-over between machines with different clocks: what waited for its pace, after a failure, for a pause or after
+/// a start waits no longer for it. In seconds.
+async fn time_goes_back(ahead: &str, then: &str) {
+    let (_folder, mut server) = server_that_is_ahead(ahead);
     let setup = Setup { slack_pace: "default", ..Setup::on(Clock::machine()) };
     let mut fleet = Fleet::start_as(setup, Database::on(&server.url()).await, 1, |_, _| {}).await;
     fleet.taken(0..LANES * 3).await;

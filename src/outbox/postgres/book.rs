@@ -76,11 +76,6 @@ impl Book {
         self.holds = held;
     }
 
-    /// When the holds end, as this replica and the tables have them.
-    pub fn held_until(&self) -> Vec<Millis> {
-        self.holds.values().chain(self.lanes.all_holds()).map(|hold| hold.until).collect()
-    }
-
     /// The database's time went back by so much.
     pub fn go_back(&mut self, by: Millis) {
         self.lanes.go_back(by);

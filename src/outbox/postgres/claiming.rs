@@ -47,7 +47,7 @@ async fn claim_free(core: &Core, free: Vec<Lease>, wanted: &[ConversationId]) ->
     let db = core.db().await?;
     let claimed = statements::claim(&**db, lease, wanted).await?;
     core.committed(began);
-    let holds = statements::lane_holds(&**db, &claimed).await?;
+    let holds = statements::lane_holds(&**db, core.our_time(), &claimed).await?;
     core.asked();
     let now = core.clock.now_ms();
     let mut book = core.book();

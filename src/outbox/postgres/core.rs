@@ -14,7 +14,7 @@ use super::wire::Wire;
 use super::words::Told;
 use crate::clock::Clock;
 use crate::outbox::writes::Writes;
-use crate::outbox::{LaneId, OutboxError};
+use crate::outbox::{LaneId, Millis, OutboxError};
 
 pub struct Core {
     pub pool: Pool,
@@ -92,6 +92,11 @@ impl Core {
             writes: Writes::default(),
             certain_until: AtomicI64::new(0),
         }
+    }
+
+    /// What the clock shows that takes part in the database's time; a test's does not.
+    pub fn our_time(&self) -> Option<Millis> {
+        self.clock.has_agreed().then(|| self.clock.now_ms())
     }
 
     pub fn book(&self) -> MutexGuard<'_, Book> {

@@ -57,6 +57,7 @@ impl Watch {
 /// Begins the replica's lease.
 pub async fn begin(core: &Core) -> Result<(), Refusal> {
     let db = core.db().await?;
+    statements::note_time(&**db).await?;
     let sent = core.clock.elapsed();
     let served = core.book().said.clone();
     let (lease, time) = statements::begin_lease(&**db, &holder(), &served).await?;
@@ -139,8 +140,8 @@ async fn agree(core: &Core, db: &Db, time: Millis, sent: Duration) -> Result<(),
         seconds = back.as_secs(),
         "the database's time went back; what waits by the time before waits no longer for it"
     );
-    let (by, held_until) = (back.as_millis() as Millis, core.book().held_until());
-    statements::bring_holds_forward(&***db, by, &held_until).await?;
+    statements::note_time(&***db).await?;
+    let by = back.as_millis() as Millis;
     let mut book = core.book(); // nobody asks for turns between these two
     core.clock.agree(time, at);
     book.go_back(by);
@@ -154,6 +155,7 @@ fn tells_more(time: Millis, now: Millis, took: Duration) -> bool {
 }
 
 async fn beat(core: &Core, watch: &mut Watch) -> Result<(), Refusal> {
+    statements::note_time(&**core.db().await?).await?;
     renew(core).await?;
     let beats = statements::leases(&**core.db().await?).await?;
     for dead in watch.look(&beats, core.clock.elapsed()) {
@@ -176,7 +178,7 @@ async fn beat(core: &Core, watch: &mut Watch) -> Result<(), Refusal> {
 
 /// Takes over what replicas wrote of the accounts.
 pub async fn read_holds(core: &Core) -> Result<(), Refusal> {
-    let held = statements::account_holds(&**core.db().await?).await?;
+    let held = statements::account_holds(&**core.db().await?, core.our_time()).await?;
     core.book().see_holds(held);
     Ok(())
 }

@@ -290,8 +290,13 @@ impl Outbox for Postgres {
     }
 
     async fn hold_account(&self, account: &str, hold: Option<Hold>) -> Result<(), OutboxError> {
-        let known = self.core.book().lanes.account_hold(account);
-        let end = statements::hold_account(&**self.db().await?, account, hold.as_ref(), known.as_ref()).await;
+        let asked_at = self.core.clock.now_ms();
+        let db = self.db().await?;
+        // Until there was a connection the time may have gone back.
+        let back = (asked_at - self.core.clock.now_ms()).max(0);
+        let hold = hold.map(|hold| hold.earlier(back));
+        let (known, now) = (self.core.book().lanes.account_hold(account), self.core.our_time());
+        let end = statements::hold_account(&**db, now, account, hold.as_ref(), known.as_ref()).await;
         end.map_err(|error| self.unanswered(error))?;
         self.core.book().lanes.hold_account(account, hold);
         self.core.wire.holds_changed();

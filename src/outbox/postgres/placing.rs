@@ -22,7 +22,7 @@ pub async fn place(core: &Core, places: Vec<Place>) -> Result<(), Refusal> {
     let _one_at_a_time = core.leading.lock().await;
     core.book().has_unled = true; // should this fail midway, what was led is led back
     let led = lead(core, &places).await?;
-    let holds = statements::account_holds(&**core.db().await?).await?;
+    let holds = statements::account_holds(&**core.db().await?, core.our_time()).await?;
     core.asked();
     say(core, &channels(&places, &led)).await?;
     let elsewhere = |place: &&Place| !led.get(place.channel.as_str()).is_some_and(|led| led.is_at(place));

@@ -12,7 +12,7 @@ use super::core::{Core, Refusal};
 use super::line::{Front, Request};
 use super::statements::{self, Settled, Settlements};
 use crate::delivery::DeliveryId;
-use crate::outbox::{Lease, Next, OutboxError, Settlement, State};
+use crate::outbox::{Lease, Millis, Next, OutboxError, Settlement, State};
 
 pub type Settling = Request<(Lease, Settlement), ()>;
 
@@ -57,20 +57,21 @@ async fn tried(core: &Core, unanswered: &Unanswered, batch: &[Settling]) -> Resu
 /// The end of each settlement of the batch.
 async fn together(core: &Core, unanswered: &Unanswered, batch: &[Settling]) -> Result<Ends<()>, Refusal> {
     let began = Instant::now();
-    let lease = core.lease()?;
+    let (lease, db) = (core.lease()?, core.db().await?);
+    let (now, our_time) = (core.clock.now_ms(), core.our_time());
     let mut columns = Settlements::default();
     let mut given = Vec::with_capacity(batch.len());
     for request in batch {
         let again = unanswered.has(request.what.1.delivery);
-        let settled = Settled { again, ..settled(core, &request.what) };
+        let settled = Settled { again, ..settled(core, now, &request.what) };
         columns.add(&settled).map_err(|error| {
             let why = error.to_string();
             OutboxError::Unreadable { table: "deliveries", column: "parts", id: settled.settlement.delivery.0, why }
         })?;
         given.push(settled);
     }
-    let db = core.db().await?;
-    let written: HashSet<i64> = statements::settle(&**db, lease, &columns, core.shard).await?.into_iter().collect();
+    let written = statements::settle(&**db, lease, &columns, core.shard, our_time).await?;
+    let written: HashSet<i64> = written.into_iter().collect();
     core.committed(began);
     let mut ends = Vec::with_capacity(batch.len());
     for (number, settled) in (1..).zip(given) {
@@ -84,7 +85,8 @@ async fn together(core: &Core, unanswered: &Unanswered, batch: &[Settling]) -> R
                 core.pending.fetch_sub(1, Ordering::Relaxed);
             }
             if let Some(hold) = settled.hold {
-                book.lanes.hold_lane(settled.lane, hold.cloned());
+                let back = (now - core.clock.now_ms()).max(0); // while this was written
+                book.lanes.hold_lane(settled.lane, hold.map(|hold| hold.earlier(back)));
             }
         }
         ends.push(end);
@@ -109,7 +111,8 @@ async fn before(
     })
 }
 
-fn settled<'a>(core: &Core, (lease, settlement): &'a (Lease, Settlement)) -> Settled<'a> {
+/// At `now`: where the settlement says more, the time has gone back since.
+fn settled<'a>(core: &Core, now: Millis, (lease, settlement): &'a (Lease, Settlement)) -> Settled<'a> {
     let (state, unclear, reason) = match &settlement.to {
         Next::Delivered => (State::Delivered, false, None),
         Next::Dead { reason } => (State::Dead, false, Some(reason.as_str())),
@@ -126,7 +129,7 @@ fn settled<'a>(core: &Core, (lease, settlement): &'a (Lease, Settlement)) -> Set
         tried: settlement.attempt.is_some() || state == State::Delivered,
         again: false,
         hold: match (&settlement.hold, state) {
-            (Some(hold), _) => Some(Some(hold)),
+            (Some(hold), _) => Some(Some(hold.clone().earlier((settlement.at - now).max(0)))),
             // A part was placed: whatever held the lane is over.
             (None, State::Delivered | State::Pending) if is_held && settlement.attempt.is_none() => Some(None),
             _ => None,

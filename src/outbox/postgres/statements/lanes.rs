@@ -2,10 +2,11 @@
 
 use tokio_postgres::{GenericClient, Row};
 
+use super::time::ahead;
 use super::{Result, given, hold_of, json, unreadable};
 use crate::delivery::{DeliveryId, EventId, Receipt};
 use crate::event::ChannelName;
-use crate::outbox::{Due, Hold, LaneId, OutboxError, Part};
+use crate::outbox::{Due, Hold, LaneId, Millis, OutboxError, Part};
 
 /// All lanes that share a pace are held together.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -32,14 +33,18 @@ pub async fn claim(
 }
 
 /// The holds of lanes, to be asked by who has claimed them: in the claim's own statement they might be older than the last
-/// holder's settle.
+/// holder's settle. By the replica's clock that shows `now`.
 pub async fn lane_holds(
     db: &impl GenericClient,
+    now: Option<Millis>,
     conversations: &[ConversationId],
 ) -> Result<Vec<(LaneId, Option<Hold>)>> {
     let ids: Vec<i64> = conversations.iter().map(|conversation| conversation.0).collect();
-    let holds = "select id, hold_until, hold_reason, hold_needs_a_person from lanes where conversation = any ($1)";
-    let rows = db.query_typed(holds, given![ids => INT8_ARRAY]).await?;
+    let holds = format!(
+        "select id, hold_until + {}, hold_reason, hold_needs_a_person from lanes where conversation = any ($1)",
+        ahead(2)
+    );
+    let rows = db.query_typed(&holds, given![ids => INT8_ARRAY, now => INT8]).await?;
     rows.iter().map(|row| Ok((LaneId(row.try_get(0)?), hold_of(row, 1)?))).collect()
 }
 

@@ -2,7 +2,6 @@
 //! each transaction another connection takes them, and none is prepared where another would look for it.
 
 mod accept;
-mod holds;
 mod lanes;
 mod leases;
 mod listings;
@@ -10,6 +9,7 @@ mod places;
 mod retention;
 mod settle;
 mod slots;
+mod time;
 
 use serde::de::DeserializeOwned;
 use tokio_postgres::Row;
@@ -18,7 +18,6 @@ use tokio_postgres::types::FromSql;
 use crate::outbox::{Hold, Ledger, OutboxError, State};
 
 pub use accept::*;
-pub use holds::*;
 pub use lanes::*;
 pub use leases::*;
 pub use listings::*;
@@ -26,6 +25,7 @@ pub use places::*;
 pub use retention::*;
 pub use settle::*;
 pub use slots::*;
+pub use time::note_time;
 
 /// What a statement is given: values with PostgreSQL's names of their types.
 macro_rules! given {

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use tokio_postgres::{GenericClient, Row};
 
+use super::time::ahead;
 use super::{ConversationId, Result, given, hold_of};
 use crate::outbox::{Hold, LaneId, Millis, Place};
 
@@ -88,16 +89,19 @@ pub async fn channel(db: &impl GenericClient, name: &str) -> Result<Option<i64>>
     row.map(|row| row.try_get(0)).transpose()
 }
 
-pub async fn account_holds(db: &impl GenericClient) -> Result<HashMap<String, Hold>> {
-    let rows = db.query_typed("select name, hold_until, hold_reason, hold_needs_a_person from accounts", &[]).await?;
+/// By the replica's clock that shows `now`.
+pub async fn account_holds(db: &impl GenericClient, now: Option<Millis>) -> Result<HashMap<String, Hold>> {
+    let holds = format!("select name, hold_until + {}, hold_reason, hold_needs_a_person from accounts", ahead(1));
+    let rows = db.query_typed(&holds, given![now => INT8]).await?;
     let holds = rows.iter().map(|row| hold_of(row, 1)?.map(|hold| Ok((row.try_get(0)?, hold))).transpose());
     holds.filter_map(Result::transpose).collect()
 }
 
 /// Another replica may have met more meanwhile: of two holds the longer and the one that needs a person stays, and only what
-/// was `known` is ended.
+/// was `known` is ended. All by the replica's clock that shows `now`.
 pub async fn hold_account(
     db: &impl GenericClient,
+    now: Option<Millis>,
     name: &str,
     hold: Option<&Hold>,
     known: Option<&Hold>,
@@ -105,19 +109,26 @@ pub async fn hold_account(
     match hold {
         None => {
             let (until, mended) = known.map_or((Millis::MAX, true), |known| (known.until, known.needs_a_person));
-            let end = "delete from accounts where name = $1 and (hold_until <= $2 or hold_needs_a_person and $3)";
-            db.query_typed(end, given![name => TEXT, until => INT8, mended => BOOL]).await?
+            let end = format!(
+                "delete from accounts where name = $1 and (hold_until + {} <= $2 or hold_needs_a_person and $3)",
+                ahead(4)
+            );
+            db.query_typed(&end, given![name => TEXT, until => INT8, mended => BOOL, now => INT8]).await?
         }
         Some(hold) => {
-            let statement = "insert into accounts (name, hold_until, hold_reason, hold_needs_a_person)
-                 values ($1, $2, $3, $4)
+            let statement = format!(
+                "insert into accounts (name, hold_until, hold_reason, hold_needs_a_person)
+                 values ($1, $2 - {}, $3, $4)
                  on conflict (name) do update set hold_until = greatest(accounts.hold_until, excluded.hold_until),
                      hold_reason = case when (accounts.hold_needs_a_person, accounts.hold_until)
                              > (excluded.hold_needs_a_person, excluded.hold_until)
                          then accounts.hold_reason else excluded.hold_reason end,
-                     hold_needs_a_person = accounts.hold_needs_a_person or excluded.hold_needs_a_person";
-            let given = given![name => TEXT, hold.until => INT8, hold.reason => TEXT, hold.needs_a_person => BOOL];
-            db.query_typed(statement, given).await?
+                     hold_needs_a_person = accounts.hold_needs_a_person or excluded.hold_needs_a_person",
+                ahead(5)
+            );
+            let Hold { until, reason, needs_a_person } = hold;
+            let given = given![name => TEXT, until => INT8, reason => TEXT, needs_a_person => BOOL, now => INT8];
+            db.query_typed(&statement, given).await?
         }
     };
     Ok(())

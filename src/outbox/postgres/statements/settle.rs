@@ -2,6 +2,7 @@
 
 use tokio_postgres::GenericClient;
 
+use super::time::ahead;
 use super::{Result, given, state_of};
 use crate::delivery::DeliveryId;
 use crate::outbox::{Hold, LaneId, Millis, Settlement, State};
@@ -27,7 +28,7 @@ pub struct Settlements<'a> {
     /// Whether the lane's hold changes at all, and to what.
     holds: Vec<bool>,
     hold_until: Vec<Option<Millis>>,
-    hold_reason: Vec<Option<&'a str>>,
+    hold_reason: Vec<Option<String>>,
     hold_needs_a_person: Vec<bool>,
 }
 
@@ -42,7 +43,7 @@ pub struct Settled<'a> {
     /// It may have been written before, and the answer was lost.
     pub again: bool,
     /// `None` leaves the lane's hold as it is.
-    pub hold: Option<Option<&'a Hold>>,
+    pub hold: Option<Option<Hold>>,
 }
 
 impl<'a> Settlements<'a> {
@@ -51,7 +52,7 @@ impl<'a> Settlements<'a> {
     /// # Errors
     /// When its parts are no JSON, which cannot be.
     pub fn add(&mut self, settled: &Settled<'a>) -> serde_json::Result<()> {
-        let Settled { lane, settlement, state, unclear, reason, tried, again, hold } = *settled;
+        let Settled { lane, settlement, state, unclear, reason, tried, again, ref hold } = *settled;
         self.parts.push(settlement.parts.as_ref().map(serde_json::to_string).transpose()?);
         let thread = settlement.thread.as_ref();
         self.parent.push(thread.map(|thread| serde_json::to_string(&thread.parent)).transpose()?);
@@ -69,26 +70,29 @@ impl<'a> Settlements<'a> {
         self.took_ms.push(attempt.map(|attempt| attempt.took_ms));
         self.outcome.push(attempt.map(|attempt| attempt.outcome.as_str()));
         self.detail.push(attempt.map(|attempt| &*attempt.detail));
-        let held = hold.flatten();
+        let held = hold.as_ref().and_then(Option::as_ref);
         self.holds.push(hold.is_some());
         self.hold_until.push(held.map(|hold| hold.until));
-        self.hold_reason.push(held.map(|hold| &*hold.reason));
+        self.hold_reason.push(held.map(|hold| hold.reason.clone()));
         self.hold_needs_a_person.push(held.is_some_and(|hold| hold.needs_a_person));
         Ok(())
     }
 }
 
-/// Writes what is still pending in a lane that this lease still names: gives the numbers of those. The lease's row is held
+/// Writes what is still pending in a lane that this lease still names: gives the numbers of those. The lease's row is held Holds
+/// are by the replica's clock that shows `now`.
 /// until the commit, so that nobody can end it in between. An attempt that was written before is not written again.
 pub async fn settle(
     db: &impl GenericClient,
     lease: i64,
     settlements: &Settlements<'_>,
     shard: i16,
+    now: Option<Millis>,
 ) -> Result<Vec<i64>> {
     let rows = db
         .query_typed(
-            "with mine as materialized (
+            &format!(
+                "with mine as materialized (
                  select id from leases where id = $1 for key share
              ), given as materialized (
                  select * from unnest($2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)
@@ -111,7 +115,7 @@ pub async fn settle(
                  select g.lane, g.issue, g.at, g.parent from settled join given g using (number) where g.issue is not null
                  on conflict (lane, issue) do update set at = excluded.at, receipt = excluded.receipt
              ), held as (
-                 update lanes set hold_until = g.hold_until, hold_reason = g.hold_reason,
+                 update lanes set hold_until = g.hold_until - {}, hold_reason = g.hold_reason,
                      hold_needs_a_person = g.hold_needs_a_person
                  from settled join given g using (number) where g.holds and lanes.id = g.lane
              ), counted as (
@@ -122,6 +126,8 @@ pub async fn settle(
                  where shard = $21 and new.delivered + new.dead > 0
              )
              select number from settled",
+                ahead(22)
+            ),
             given![
                 lease => INT8,
                 settlements.lane => INT8_ARRAY,
@@ -144,6 +150,7 @@ pub async fn settle(
                 settlements.hold_reason => TEXT_ARRAY,
                 settlements.hold_needs_a_person => BOOL_ARRAY,
                 shard => INT2,
+                now => INT8,
             ],
         )
         .await?;
