@@ -3,6 +3,7 @@
 mod configurations;
 mod mishaps;
 mod plans;
+mod time;
 mod upgrade;
 
 use std::collections::BTreeSet;
@@ -41,8 +42,12 @@ impl Replica {
 
     async fn start_with(database: &Database, ahead: Duration, places: Vec<Place>) -> Self {
         let clock = Clock::held(jiff::Timestamp::from_millisecond(START).unwrap() + ahead);
+        Self::start_by(clock, database, ahead.as_secs(), places).await
+    }
+
+    async fn start_by(clock: Clock, database: &Database, seed: u64, places: Vec<Place>) -> Self {
         let options = PostgresOptions { url: database.url(), max_pending: i64::MAX };
-        let mut random = fastrand::Rng::with_seed(ahead.as_secs());
+        let mut random = fastrand::Rng::with_seed(seed);
         let outbox = Arc::new(Postgres::open(options, clock.clone(), &mut random).await.unwrap());
         outbox.place(places).await.unwrap();
         Self { outbox, clock }
