@@ -28,6 +28,18 @@ impl World {
         [ms(&self.slack.arrivals()), ms(&self.telegram.arrivals())].concat()
     }
 
+    /// What has come, once all of it is settled: if time went on before, an answer would seem late.
+    async fn all_settled(&self) -> Vec<i64> {
+        for _ in 0..50_000 {
+            let delivered = self.figure(r#"campanile_ledger_planned{part="delivered"}"#).await;
+            let arrived = self.arrived();
+            if delivered == arrived.len() as f64 {
+                return arrived;
+            }
+        }
+        panic!("{:?} are not settled", self.arrived());
+    }
+
     async fn another(&self, calls: usize) -> bool {
         let more = async {
             tokio::select! {
@@ -43,10 +55,7 @@ impl World {
     async fn drained(&self, messages: usize, per_minute: usize, before: usize) -> Vec<f64> {
         let from = before;
         loop {
-            let arrived = self.arrived();
-            // What has come is settled before time goes on, or an answer would seem late.
-            let delivered = r#"campanile_ledger_planned{part="delivered"}"#;
-            self.until_figure(delivered, arrived.len() as f64, Duration::ZERO).await;
+            let arrived = self.all_settled().await;
             if arrived.len() >= from + messages {
                 let first = arrived[from];
                 return arrived[from..].iter().map(|at| (at - first) as f64 / 1_000.0).collect();
