@@ -334,8 +334,8 @@ pub enum OutboxError {
 #[async_trait]
 pub trait Outbox: Send + Sync {
     /// Tells where the channels lead. Pending deliveries of a channel that leads elsewhere now move there, so nobody may
-    /// be sending from the lanes concerned. Those of a channel that is not named any more stay pending, and no account
-    /// serves them.
+    /// be sending from the lanes concerned. Those of a channel that is not named any more stay pending, and this process
+    /// sends none of them.
     async fn place(&self, places: Vec<Place>) -> Result<(), OutboxError>;
     async fn accept(&self, arrival: Arrival) -> Result<Accepted, OutboxError>;
     /// Counts (and for the admin keeps) a call that became no event.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::placing::channels;
+use super::placing::{channels, way_there};
 use super::statements::{Beat, Channels, ConversationId, Led, Served, Way};
 use crate::outbox::lanes::Lanes;
 use crate::outbox::{Held, Hold, LaneId, Lease, Millis, Place, ReplicaId};
@@ -89,7 +89,7 @@ impl Book {
         self.said = channels(&places, &led);
         self.channels.clear();
         for place in &places {
-            let Some(Led { way, .. }) = led.get(place.channel.as_str()).filter(|led| led.is_at(place)) else {
+            let Some(way) = way_there(&led, place) else {
                 self.has_unled = true;
                 continue;
             };

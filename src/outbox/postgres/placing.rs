@@ -2,7 +2,7 @@
 //!
 //! A channel's row names one lane for all replicas: an order that several senders keep has to be in one place. Replicas with
 //! different configurations (a rollout that is under way, or was undone) each lead what they find elsewhere when they are
-//! placed, so the latest counts, and all lead anew once they agree. What is pending goes where its channel leads, and is sent
+//! placed, and all lead anew once they agree. What is pending goes where its channel leads, and is sent
 //! by those that lead it there too.
 
 use std::collections::HashMap;
@@ -13,8 +13,8 @@ use tracing::info;
 
 use super::core::{Core, Refusal};
 use super::keeper;
-use super::statements::{self, Channels, Led};
-use crate::outbox::Place;
+use super::statements::{self, Channels, Led, Way};
+use crate::outbox::{OutboxError, Place};
 
 /// Leads the channels to their places. One whose messages another replica may be sending stays where it is, and
 /// [`lead_rest`] tries it again: a replica with another configuration is not waited for.
@@ -25,8 +25,8 @@ pub async fn place(core: &Core, places: Vec<Place>) -> Result<(), Refusal> {
     let holds = statements::account_holds(&**core.db().await?, core.our_time()).await?;
     core.asked();
     say(core, &channels(&places, &led)).await?;
-    let elsewhere = |place: &&Place| !led.get(place.channel.as_str()).is_some_and(|led| led.is_at(place));
-    for channel in places.iter().filter(elsewhere).map(|place| place.channel.as_str()) {
+    for place in places.iter().filter(|place| way_there(&led, place).is_none()) {
+        let channel = place.channel.as_str();
         info!(channel, "another replica sends to where this channel led before; it is led anew after that");
     }
     let now = core.clock.now_ms();
@@ -66,7 +66,9 @@ async fn say(core: &Core, served: &Channels) -> Result<(), Refusal> {
     core.asked();
     if !statements::say_channels(&**core.db().await?, core.lease()?, served).await? {
         keeper::renew(core).await?; // under another lease
-        statements::say_channels(&**core.db().await?, core.lease()?, served).await?;
+        if !statements::say_channels(&**core.db().await?, core.lease()?, served).await? {
+            return Err(OutboxError::Closed.into());
+        }
     }
     Ok(())
 }
@@ -78,8 +80,7 @@ async fn lead(core: &Core, places: &[Place]) -> Result<HashMap<String, Led>, Ref
     let db = core.db().await?;
     let led = statements::led(&**db, &channels).await?;
     core.asked();
-    let is_led = |place: &&Place| led.get(place.channel.as_str()).is_some_and(|led| led.is_at(place));
-    let rest: Vec<&Place> = places.iter().filter(|place| !is_led(place)).collect();
+    let rest: Vec<&Place> = places.iter().filter(|place| way_there(&led, place).is_none()).collect();
     if rest.is_empty() {
         return Ok(led);
     }
@@ -90,9 +91,14 @@ async fn lead(core: &Core, places: &[Place]) -> Result<HashMap<String, Led>, Ref
     Ok(statements::led(&**db, &channels).await?)
 }
 
+/// If the channel leads to its place.
+pub fn way_there(led: &HashMap<String, Led>, place: &Place) -> Option<Way> {
+    led.get(place.channel.as_str()).filter(|led| led.to == place.lane).map(|led| led.way)
+}
+
 /// Those that lead to their places now.
 pub fn channels(places: &[Place], led: &HashMap<String, Led>) -> Channels {
-    let id = |place: &Place| led.get(place.channel.as_str()).filter(|led| led.is_at(place)).map(|led| led.way.channel);
+    let id = |place: &Place| way_there(led, place).map(|way| way.channel);
     Channels { places: hash(places), ids: places.iter().filter_map(id).collect() }
 }
 

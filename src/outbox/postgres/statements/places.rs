@@ -24,12 +24,6 @@ pub struct Led {
     pub to: String,
 }
 
-impl Led {
-    pub fn is_at(&self, place: &Place) -> bool {
-        self.to == place.lane
-    }
-}
-
 /// Where those of the channels lead that lead anywhere yet.
 pub async fn led(db: &impl GenericClient, channels: &[&str]) -> Result<HashMap<String, Led>> {
     let led = "select c.name, c.id, l.id, l.conversation, l.key from channels c join lanes l on l.id = c.lane
