@@ -23,6 +23,9 @@ mod messengers;
 #[path = "../tests/harness/postgres.rs"]
 #[allow(dead_code, reason = "the tests ask it for more")]
 mod postgres;
+#[path = "../tests/harness/process.rs"]
+#[allow(dead_code, reason = "the tests ask it for more")]
+mod process;
 #[path = "pipeline/rows.rs"]
 mod rows;
 #[path = "../tests/harness/server.rs"]

@@ -15,7 +15,6 @@ use campanile::delivery::{EventId, Messenger, Style};
 use campanile::outbox::{
     Accepted, Arrival, Aside, Fingerprint, Outbox, OutboxError, Place, Planned, Postgres, PostgresOptions, PostgresUrl,
 };
-use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::harness::postgres::{Database, connect};
@@ -352,10 +351,10 @@ async fn a_statement_timeout_of_the_server_is_an_error_that_heals() {
 async fn a_server_that_stands_still_costs_an_error_and_no_more() {
     let (server, clock) = (Tcp::start(&[]), clock());
     let outbox = open(&server.url("127.0.0.1", ""), &clock).await.unwrap();
-    server.server.signal_all(Signal::STOP);
+    server.server.suspend();
     let error = comes(&clock, "the accept waits for ever", outbox.accept(arrival(1))).await.unwrap_err();
     assert_eq!(cause(&error), "the connection was cut: the database stopped, or gave no answer in time");
-    server.server.signal_all(Signal::CONT);
+    server.server.resume();
     let heals = async { while outbox.accept(arrival(2)).await.is_err() {} };
     comes(&clock, "it does not heal", heals).await;
 }
@@ -364,7 +363,7 @@ async fn a_server_that_stands_still_costs_an_error_and_no_more() {
 async fn a_server_that_stands_still_delays_a_stop_by_five_seconds_and_no_more() {
     let (server, clock) = (Tcp::start(&[]), clock());
     let outbox = open(&server.url("127.0.0.1", ""), &clock).await.unwrap();
-    server.server.signal_all(Signal::STOP);
+    server.server.suspend();
     let close = outbox.close();
     tokio::pin!(close);
     tokio::select! {
@@ -374,5 +373,5 @@ async fn a_server_that_stands_still_delays_a_stop_by_five_seconds_and_no_more() 
     }
     clock.pass(Duration::from_secs(5)); // in one leap: no statement is given up for that
     tokio::time::timeout(PATIENCE, close).await.expect("it waits on");
-    server.server.signal_all(Signal::CONT);
+    server.server.resume();
 }

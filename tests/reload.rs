@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use campanile::clock::Clock;
 use campanile::simulator::{Fault, SlackSimulator, TelegramSimulator};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Signal, kill_process};
 use serde_json::{Value, json};
 
 use crate::harness::child::Bridge;
@@ -322,7 +322,7 @@ async fn the_binary_reloads_at_sighup_and_at_a_change_of_its_files() {
     assert_eq!(slack.posted(SLACK)[0].seen.text, "second: message 0");
 
     write("config.yaml", &text.replace("[ops-slack]", "[ops-slak]"));
-    kill_process(Pid::from_raw(bridge.pid() as i32).unwrap(), Signal::HUP).unwrap();
+    kill_process(bridge.pid(), Signal::HUP).unwrap();
     let refused = until(&|state| state["refused"].is_object()).await;
     assert!(refused["refused"]["findings"].to_string().contains("ops-slak"), "{refused}");
     assert_eq!(loaded_at(&refused), second);
@@ -366,7 +366,7 @@ async fn a_lane_that_waits_for_a_person_is_a_warning_once() {
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        kill_process(Pid::from_raw(bridge.pid() as i32).unwrap(), Signal::HUP).unwrap();
+        kill_process(bridge.pid(), Signal::HUP).unwrap();
     }
     slack.wait_for_posts(1).await;
     let log = bridge.log();

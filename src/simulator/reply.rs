@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use super::call::Answer;
 
 /// Returns at the next release. The sender outlives all connections of a running simulator.
-pub(super) async fn released(mut release: watch::Receiver<u64>) {
+pub(super) async fn released(release: &mut watch::Receiver<u64>) {
     if release.changed().await.is_err() {
         std::future::pending().await
     }
@@ -24,11 +24,12 @@ pub(super) fn response(answer: Answer) -> Response<Reply> {
 }
 
 /// Headers that promise the whole answer, half of it, and the rest at the next release.
-pub(super) fn halting(mut answer: Answer, release: watch::Receiver<u64>) -> Response<Reply> {
+pub(super) fn halting(mut answer: Answer, mut release: watch::Receiver<u64>) -> Response<Reply> {
     let length = answer.body.len();
     let first = answer.body.split_to(length / 2);
     let rest = answer.body.clone();
-    with_head(&answer, length, Reply { first: Some(first), rest: Some((Box::pin(released(release)), rest)) })
+    let released = Box::pin(async move { released(&mut release).await });
+    with_head(&answer, length, Reply { first: Some(first), rest: Some((released, rest)) })
 }
 
 fn with_head(answer: &Answer, length: usize, reply: Reply) -> Response<Reply> {

@@ -293,17 +293,17 @@ impl<S: Service> Shared<S> {
             Err(error) => return Err(error), // cut in the middle: not an arrival
         };
         let call = Arc::new(S::read(&head, &body, self.lean));
-        let (seq, fault) = {
+        let (seq, fault, release) = {
             let mut state = self.state();
             let fault = state.faults.pick(&call);
             let seq = state.record.arrive(self.clock.now(), &call, fault.as_ref().map(Fault::name));
             let Some(fault) = fault else {
                 return Ok(response(self.handle(&mut state, seq, &call))); // the usual way takes the lock once
             };
-            (seq, fault)
+            (seq, fault, self.released.subscribe()) // whoever sees the call can release it
         };
         self.changed.notify_waiters();
-        Ok(self.fail(fault, seq, &call, &cut).await)
+        Ok(self.fail(fault, seq, &call, &cut, release).await)
     }
 
     fn handle(&self, state: &mut State<S>, seq: u64, call: &Call) -> Answer {
@@ -317,8 +317,15 @@ impl<S: Service> Shared<S> {
         answer
     }
 
-    /// Does to one call what the fault says.
-    async fn fail(&self, fault: Fault, seq: u64, call: &Call, cut: &watch::Sender<Option<Cut>>) -> Response<Reply> {
+    /// Does to one call what the fault says. `release` lets it go on where it hangs.
+    async fn fail(
+        &self,
+        fault: Fault,
+        seq: u64,
+        call: &Call,
+        cut: &watch::Sender<Option<Cut>>,
+        mut release: watch::Receiver<u64>,
+    ) -> Response<Reply> {
         let answer = || self.handle(&mut self.state(), seq, call);
         let instead = |answer| response(self.settle(&mut self.state(), seq, answer));
         let refused = |refusal| {
@@ -361,23 +368,19 @@ impl<S: Service> Shared<S> {
                 cut_off(cut, Cut::Reset).await
             }
             Fault::HangBefore => {
-                released(self.released.subscribe()).await;
+                released(&mut release).await;
                 response(answer())
             }
             Fault::HangThen(fault) => {
-                released(self.released.subscribe()).await;
-                Box::pin(self.fail(*fault, seq, call, cut)).await
+                released(&mut release).await;
+                Box::pin(self.fail(*fault, seq, call, cut, release)).await
             }
             Fault::HangAfter => {
-                let release = self.released.subscribe();
                 let answer = answer();
-                released(release).await;
+                released(&mut release).await;
                 response(answer)
             }
-            Fault::HangInBody => {
-                let release = self.released.subscribe();
-                halting(answer(), release)
-            }
+            Fault::HangInBody => halting(answer(), release),
             Fault::Slow(time) => {
                 self.clock.sleep(time).await;
                 response(answer())

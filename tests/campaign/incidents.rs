@@ -4,7 +4,6 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rustix::process::Signal;
 use tokio::task::JoinSet;
 
 use super::ground::Ground;
@@ -133,9 +132,9 @@ async fn happen(
             let mut replica = ground.replicas[replica].lock().await;
             from = ground.clock.now();
             if replica.runs() {
-                replica.signal(Signal::STOP);
+                replica.suspend();
                 tokio::time::sleep(time).await;
-                replica.signal(Signal::CONT);
+                replica.resume();
             }
         }
         Kind::CleanStop | Kind::Overrun => {
@@ -159,9 +158,9 @@ async fn happen(
         Kind::PostgresFreeze => {
             let postgres = ground.postgres.lock().await;
             from = ground.clock.now();
-            postgres.signal_all(Signal::STOP);
+            postgres.suspend();
             tokio::time::sleep(lasts(FROZEN_MS)).await;
-            postgres.signal_all(Signal::CONT);
+            postgres.resume();
         }
         Kind::Cut => {
             let _postgres = ground.postgres.lock().await;

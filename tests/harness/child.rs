@@ -4,7 +4,9 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
-use super::{Client, Setup, config_text, secrets};
+use rustix::process::Pid;
+
+use super::{Client, Setup, config_text, process, secrets};
 
 pub const BINARY: &str = env!("CARGO_BIN_EXE_campanile");
 
@@ -121,10 +123,17 @@ impl Bridge {
         self.child.is_some()
     }
 
-    /// SIGSTOP, SIGCONT.
-    pub fn signal(&self, signal: rustix::process::Signal) {
-        let pid = rustix::process::Pid::from_child(self.child.as_ref().expect("it runs"));
-        rustix::process::kill_process(pid, signal).unwrap();
+    /// Stands still, as on a machine that is paused.
+    pub fn suspend(&self) {
+        process::suspend(self.pid());
+    }
+
+    pub fn resume(&self) {
+        process::resume(self.pid());
+    }
+
+    pub fn pid(&self) -> Pid {
+        Pid::from_child(self.child.as_ref().expect("it runs"))
     }
 
     pub fn log_path(&self) -> PathBuf {
@@ -137,10 +146,6 @@ impl Bridge {
 
     pub fn hook_url(&self) -> String {
         format!("http://{}/hooks/tracker", self.public)
-    }
-
-    pub fn pid(&self) -> u32 {
-        self.child.as_ref().expect("it runs").id()
     }
 
     /// SIGKILL, at once.
@@ -159,9 +164,8 @@ impl Bridge {
 
     /// SIGTERM; waits for the end and says how it ended.
     pub async fn terminate(&mut self) -> std::process::ExitStatus {
+        rustix::process::kill_process(self.pid(), rustix::process::Signal::TERM).unwrap();
         let mut child = self.child.take().expect("it runs");
-        let pid = rustix::process::Pid::from_child(&child);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
         tokio::task::spawn_blocking(move || child.wait().unwrap()).await.unwrap()
     }
 

@@ -4,6 +4,7 @@ pub mod browser;
 pub mod child;
 pub mod http;
 pub mod postgres;
+pub mod process;
 pub mod server;
 pub mod steps;
 

@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, geteuid, kill_process};
 
+use super::process;
+
 /// Of the server: it refuses to run as root.
 const NOBODY: &str = "65534";
 const PREFIX: &str = "campanile-pg-";
@@ -130,13 +132,19 @@ impl Server {
         self.until("it stops", || !is_there(postmaster));
     }
 
-    /// Every process of it stands still (`Signal::STOP`), or goes on (`Signal::CONT`): as on a machine that is paused.
-    pub fn signal_all(&self, signal: Signal) {
+    /// Every process of it stands still, as on a machine that is paused.
+    pub fn suspend(&self) {
+        self.processes().for_each(process::suspend);
+    }
+
+    pub fn resume(&self) {
+        self.processes().for_each(process::resume);
+    }
+
+    /// The postmaster first: it starts no more of them.
+    fn processes(&self) -> impl Iterator<Item = Pid> {
         let postmaster = self.postmaster.expect("it runs");
-        let _ = kill_process(postmaster, signal);
-        for process in children(postmaster) {
-            let _ = kill_process(process, signal); // it may have ended since
-        }
+        std::iter::once(postmaster).chain(std::iter::once_with(move || process::children(postmaster)).flatten())
     }
 
     fn until(&self, what: &str, mut holds: impl FnMut() -> bool) {
@@ -151,7 +159,7 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         if self.runs() {
-            self.signal_all(Signal::CONT);
+            self.resume();
             self.stop(Stop::Immediate);
         }
         let _ = std::fs::remove_dir_all(&self.folder);
@@ -198,18 +206,6 @@ fn as_somebody(program: &str, ends_with_us: bool) -> Command {
     }
     command.arg(binaries().join(program)).current_dir("/").stdout(Stdio::null());
     command
-}
-
-fn children(of: Pid) -> Vec<Pid> {
-    let of = of.as_raw_nonzero().to_string();
-    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-    let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-    let parent = |pid: &i32| {
-        // `pid (name) state parent …`; a name may hold blanks.
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(1).map(|parent| parent == of))
-    };
-    pids.filter(|pid| parent(pid) == Some(true)).filter_map(Pid::from_raw).collect()
 }
 
 /// Removes what processes left that are gone.

@@ -1,7 +1,6 @@
 //! A replica that is suspended (SIGSTOP, a paused machine) for longer than its lease lives.
 
 use campanile::simulator::Fault;
-use rustix::process::Signal;
 
 use super::{Fleet, LANES, PATIENCE, until};
 use crate::harness::postgres::{Database, connect};
@@ -20,7 +19,7 @@ async fn a_replica_that_was_suspended_makes_at_most_one_call_in_a_lane_and_settl
     let hang = fleet.slack.wait_for_calls(LANES as u64);
     tokio::time::timeout(PATIENCE, hang).await.expect("each lane has a call on its way");
     let held = *fleet.calls().get(&0).expect("both serve lanes");
-    fleet.replicas[0].signal(Signal::STOP);
+    fleet.replicas[0].suspend();
     fleet.slack.release();
     // What it sent came, its end is not settled, and the other sends it again with all the rest.
     fleet.until_posted(LANES * EACH + held).await;
@@ -30,7 +29,7 @@ async fn a_replica_that_was_suspended_makes_at_most_one_call_in_a_lane_and_settl
     assert_eq!(db.query_one(marked, &[]).await.unwrap().get::<_, i64>(0), held as i64);
 
     let before: i64 = db.query_one("select max(id) from leases", &[]).await.unwrap().get(0);
-    fleet.replicas[0].signal(Signal::CONT);
+    fleet.replicas[0].resume();
     until("it begins another lease", async || {
         db.query_one("select max(id) from leases", &[]).await.unwrap().get::<_, i64>(0) > before
     })

@@ -104,6 +104,21 @@ async fn hanging_calls_go_on_when_released() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_sees_a_call_that_hangs_can_release_it() {
+    let simulator = telegram().await;
+    simulator.fault(Fault::HangBefore.always());
+    for n in 1..=300 {
+        let caller = spawn(&simulator, "x");
+        while simulator.counts().calls < n {
+            std::hint::spin_loop(); // notices at once, unlike a task that is woken
+        }
+        simulator.release();
+        let answer = tokio::time::timeout(Duration::from_secs(20), caller).await.expect("it goes on");
+        assert_eq!(answer.unwrap().unwrap().word(), "ok");
+    }
+}
+
 #[tokio::test]
 async fn a_caller_that_goes_away_ends_its_hang() {
     for (fault, stands) in [(Fault::HangBefore, false), (Fault::HangAfter, true), (Fault::HangInBody, true)] {
