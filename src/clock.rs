@@ -125,6 +125,14 @@ impl Clock {
             Kind::Held(held) => held.timer(Timestamp::from_millisecond(at_ms).unwrap_or(Timestamp::MAX)).await,
         }
     }
+
+    /// Returns when so much time has [`elapsed`](Clock::elapsed), at once if it has. Cancel safe.
+    pub async fn sleep_until_elapsed(&self, at: Duration) {
+        match &self.0 {
+            Kind::Machine(_) => self.sleep(at.saturating_sub(self.elapsed())).await,
+            Kind::Held(_) => self.sleep_until(at.as_millis() as i64).await, // it shows the time that has elapsed
+        }
+    }
 }
 
 impl Held {

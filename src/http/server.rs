@@ -7,7 +7,7 @@
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -115,14 +115,13 @@ async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, clock: 
 /// Whether a connection does anything.
 struct Activity {
     under_way: AtomicUsize,
-    /// Until when the next request's head must have come, while none is under way.
-    deadline: AtomicI64,
+    /// Until when the next request's head must have come, while none is under way: milliseconds of [`Clock::elapsed`].
+    deadline: AtomicU64,
 }
 
 impl Activity {
     fn new(clock: &Clock) -> Self {
-        let deadline = clock.now_ms() + HEAD.as_millis() as i64;
-        Self { under_way: AtomicUsize::new(0), deadline: AtomicI64::new(deadline) }
+        Self { under_way: AtomicUsize::new(0), deadline: AtomicU64::new(after(clock, HEAD)) }
     }
 
     fn begin(self: &Arc<Self>, clock: Clock) -> Request {
@@ -132,13 +131,12 @@ impl Activity {
 
     async fn too_quiet(&self, clock: &Clock) {
         loop {
-            let now = clock.now_ms();
             let busy = self.under_way.load(Ordering::Relaxed) > 0;
-            let until = if busy { now + IDLE.as_millis() as i64 } else { self.deadline.load(Ordering::Relaxed) };
-            if until <= now {
+            let until = if busy { after(clock, IDLE) } else { self.deadline.load(Ordering::Relaxed) };
+            if until <= after(clock, Duration::ZERO) {
                 return;
             }
-            clock.sleep_until(until).await;
+            clock.sleep_until_elapsed(Duration::from_millis(until)).await;
         }
     }
 }
@@ -151,8 +149,12 @@ struct Request {
 
 impl Drop for Request {
     fn drop(&mut self) {
-        let deadline = self.clock.now_ms() + IDLE.as_millis() as i64;
-        self.activity.deadline.store(deadline, Ordering::Relaxed);
+        self.activity.deadline.store(after(&self.clock, IDLE), Ordering::Relaxed);
         self.activity.under_way.fetch_sub(1, Ordering::Relaxed);
     }
+}
+
+/// In so much time, as milliseconds of [`Clock::elapsed`]: the time of day may be set.
+fn after(clock: &Clock, time: Duration) -> u64 {
+    (clock.elapsed() + time).as_millis() as u64
 }

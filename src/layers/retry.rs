@@ -21,14 +21,15 @@ pub const IN_ALL: Duration = Duration::from_secs(2);
 pub struct QuickRetry {
     clock: Clock,
     seeds: Arc<AtomicU64>,
-    started_ms: i64,
+    /// When the first try began, of the clock's own time.
+    began: Duration,
     retries: usize,
 }
 
 impl QuickRetry {
     /// `seed` begins the row of jitters, so that a test can repeat one.
     pub fn new(clock: Clock, seed: u64) -> Self {
-        Self { clock, seeds: Arc::new(AtomicU64::new(seed)), started_ms: 0, retries: 0 }
+        Self { clock, seeds: Arc::new(AtomicU64::new(seed)), began: Duration::ZERO, retries: 0 }
     }
 
     fn jittered(&self, pause: Duration) -> Duration {
@@ -47,7 +48,7 @@ impl<R: Clone, T> Policy<R, T, SendError> for QuickRetry {
             return None;
         }
         let pause = self.jittered(*PAUSES.get(self.retries)?);
-        let gone = Duration::from_millis(self.clock.now_ms().saturating_sub(self.started_ms).max(0) as u64);
+        let gone = self.clock.elapsed().saturating_sub(self.began);
         if gone + pause >= IN_ALL {
             return None;
         }
@@ -58,7 +59,7 @@ impl<R: Clone, T> Policy<R, T, SendError> for QuickRetry {
     /// Tower asks before each try, the first one included: then the time begins.
     fn clone_request(&mut self, request: &R) -> Option<R> {
         if self.retries == 0 {
-            self.started_ms = self.clock.now_ms();
+            self.began = self.clock.elapsed();
         }
         Some(request.clone())
     }
