@@ -5,6 +5,7 @@ use tokio::task::JoinSet;
 use super::*;
 
 const FULL: &str = "too many clients";
+const NO_LOGIN: &str = "is not permitted to log in";
 /// Of the server.
 const MOST: usize = 5;
 
@@ -25,23 +26,34 @@ impl Tcp {
         taken
     }
 
-    async fn until_refused_more_than(&self, times: usize) {
+    async fn until_refused_more_than(&self, times: usize, why: &str) {
         let refused = async {
-            while self.refused() <= times {
+            while self.refused(why) <= times {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
         tokio::time::timeout(PATIENCE, refused).await.expect("it refuses a connection");
     }
 
-    fn refused(&self) -> usize {
-        self.server.log().matches(FULL).count()
+    fn refused(&self, why: &str) -> usize {
+        self.server.log().matches(why).count()
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn where_there_are_no_more_connections_those_that_there_are_are_waited_for() {
     let server = Tcp::with_few();
+    those_that_there_are_are_waited_for(&server, FULL).await;
+}
+
+/// As where the role's password has just been changed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_nobody_is_let_in_any_more_those_who_are_in_go_on() {
+    let server = Tcp::start(&[]);
+    those_that_there_are_are_waited_for(&server, NO_LOGIN).await;
+}
+
+async fn those_that_there_are_are_waited_for(server: &Tcp, why: &str) {
     let mut admin = server.admin().await;
     let outbox = open(&server.url("127.0.0.1", ""), &clock()).await.unwrap();
     let hears = async {
@@ -53,14 +65,17 @@ async fn where_there_are_no_more_connections_those_that_there_are_are_waited_for
     let writable = outbox.writable();
     let lock = admin.transaction().await.unwrap();
     lock.batch_execute("lock table moved_chats").await.unwrap();
-    let _others = server.filled().await;
-    let refused = server.refused();
+    let _others = if why == FULL { server.filled().await } else { Vec::new() };
+    if why == NO_LOGIN {
+        server.admin().await.batch_execute("alter role current_user nologin").await.unwrap();
+    }
+    let refused = server.refused(why);
     let mut questions = JoinSet::new();
     for _ in 0..MOST {
         let outbox = outbox.clone();
         questions.spawn(async move { outbox.moves().await.map(drop) });
     }
-    server.until_refused_more_than(refused).await;
+    server.until_refused_more_than(refused, why).await;
     let accept = outbox.accept(arrival(1));
     let both = async {
         let (accepted, rolled_back) = tokio::join!(accept, lock.rollback());

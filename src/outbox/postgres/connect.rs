@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 use deadpool::Runtime;
 use deadpool::managed::{self, Metrics, PoolError, RecycleError, RecycleResult, Timeouts};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
-use tokio_postgres::error::SqlState;
 use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::{Client, Config, Error, Socket, Transaction};
 use tokio_postgres_rustls::MakeRustlsConnect;
@@ -45,9 +44,6 @@ pub enum Unreached {
     /// Of each host, when there are several.
     #[error("{0}")]
     Refused(Arc<str>),
-    /// As [`Unreached::Refused`]: some host has given all its connections away.
-    #[error("{0}")]
-    Full(Arc<str>),
     #[error("all {} connections to the database for this were busy for {} s", .0, FREE_WITHIN.as_secs())]
     Busy(usize),
     #[error("the connections to the database are closed")]
@@ -93,14 +89,11 @@ impl Database {
             return Err(unreached.clone());
         }
         let first = self.answered.load(Ordering::Relaxed);
-        let (mut failures, mut is_full) = (Vec::new(), false);
+        let mut failures = Vec::new();
         for at in (0..self.hosts.len()).map(|n| (first + n) % self.hosts.len()) {
             let host = &self.hosts[at];
             let end = tokio::select! {
-                end = host.connect(self.tls.clone()) => end.map_err(|error| {
-                    is_full |= error.code() == Some(&SqlState::TOO_MANY_CONNECTIONS);
-                    words(&error)
-                }),
+                end = host.connect(self.tls.clone()) => end.map_err(|error| words(&error)),
                 () = steps(&self.clock, LOGIN_WITHIN) => {
                     Err(format!("no answer within {} s; are host and port right?", LOGIN_WITHIN.as_secs()))
                 }
@@ -115,8 +108,7 @@ impl Database {
                 Err(why) => failures.push(format!("{}: {why}", url::host(host))),
             }
         }
-        let why = failures.join("; ").into();
-        let unreached = if is_full { Unreached::Full(why) } else { Unreached::Refused(why) };
+        let unreached = Unreached::Refused(failures.join("; ").into());
         let rest = Duration::from_millis(trying.random.u64(REST_MS));
         trying.rest = Some((Instant::now() + rest, unreached.clone()));
         Err(unreached)
@@ -161,7 +153,8 @@ impl Pool {
         Ok(Self { connections, for_later: Arc::new(Semaphore::new(FOR_LATER)), returned: Arc::default() })
     }
 
-    /// Where the database gives no more connections than there are, one of these is waited for.
+    /// Where the database gives no more connections than there are (it has no more, or takes no log-ins now), one of these
+    /// is waited for.
     pub async fn get(&self) -> Result<Db, Unreached> {
         let too_late = self.too_late();
         tokio::pin!(too_late);
@@ -173,7 +166,7 @@ impl Pool {
                 Err(PoolError::Timeout(_)) => return Err(Unreached::Busy(CONNECTIONS)),
                 Err(_) => return Err(Unreached::Closed),
             };
-            if !matches!(unreached, Unreached::Full(_)) || self.connections.status().size == 0 {
+            if self.connections.status().size == 0 {
                 return Err(unreached);
             }
             tokio::select! {
@@ -216,7 +209,7 @@ impl Drop for Returned {
     }
 }
 
-/// A connection that its holder waits on: when nothing is answered for [`ANSWERS_WITHIN`], it is cut.
+/// A connection that its holder waits on: it is cut when he has it for [`ANSWERS_WITHIN`].
 pub struct Db {
     connection: Waited,
     _turn: Option<OwnedSemaphorePermit>,
