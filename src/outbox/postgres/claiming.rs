@@ -58,7 +58,7 @@ async fn claim_free(core: &Core, free: Vec<Lease>, wanted: &[ConversationId]) ->
     let mut turns = Vec::with_capacity(free.len());
     for turn in free {
         if !book.holds(turn.lane) {
-            book.lanes.expect_nothing(turn.lane); // another was faster, and sends what is there
+            book.lanes.expect_nothing(turn.lane); // another has it, and sends what is there
         } else if book.lanes.lane_hold(turn.lane).is_none_or(|hold| hold.until <= now) {
             turns.push(book.with_hold(turn));
             continue;

@@ -41,7 +41,8 @@ pub async fn settle(core: Arc<Core>, mut front: Front<(Lease, Settlement), ()>) 
     while let Some(mut batch) = front.next_without_twins(LARGEST, |(lease, _)| lease.lane).await {
         let lost = |request: &mut Settling| !core.book().is_current(&request.what.0);
         for request in batch.extract_if(.., lost).collect::<Vec<_>>() {
-            let lane = request.what.0.lane;
+            let (lane, id) = (request.what.0.lane, request.what.1.delivery);
+            unanswered.forget(id); // it is for others to settle
             request.answer(Err(OutboxError::LeaseLost(lane)));
         }
         let ends = write(&core, batch.len(), |range| tried(&core, &unanswered, &batch[range])).await;

@@ -90,7 +90,7 @@ create index lanes_of_conversation on lanes (conversation);
 create table channels (
     id   bigint generated always as identity primary key,
     name text   not null unique,
-    lane bigint references lanes (id)                     -- as some replica's configuration led it last
+    lane bigint not null references lanes (id)            -- as some replica's configuration led it last
 );
 create index led on channels (lane);
 

@@ -64,8 +64,8 @@ pub async fn deliveries(
             "select d.id, d.event, c.name, d.route, d.template, d.state, d.planned_at, d.give_up_at,
                     case when d.state <> 0 then d.settled_at end, d.attempts, d.unclear, d.reason,
                     case when d.id = $5 then d.parts end,
-                    case when d.state = 0 then l.hold_until end, l.hold_reason, l.hold_needs_a_person, coalesce(l.id, 0)
-             from deliveries d join channels c on c.id = d.channel left join lanes l on l.id = c.lane
+                    case when d.state = 0 then l.hold_until end, l.hold_reason, l.hold_needs_a_person, l.id
+             from deliveries d join channels c on c.id = d.channel join lanes l on l.id = c.lane
              where d.id < $1 and ($2::smallint is null or d.state = $2) and ($3::text is null or c.name = $3)
                and ($4::bigint is null or d.id = any (select unnest(deliveries) from events where id = $4))
                and ($5::bigint is null or d.id = $5)
