@@ -125,8 +125,13 @@ impl Lanes {
         self.lanes.get(&id).is_none_or(|lane| lane.line == Line::Out)
     }
 
+    /// Somebody sends from it.
+    pub fn is_leased(&self, id: LaneId) -> bool {
+        self.lanes.get(&id).is_some_and(|lane| matches!(lane.line, Line::Leased(_)))
+    }
+
     pub fn leased(&self) -> impl Iterator<Item = LaneId> {
-        self.lanes.iter().filter(|(_, lane)| matches!(lane.line, Line::Leased(_))).map(|(id, _)| *id)
+        self.ids().filter(|id| self.is_leased(*id))
     }
 
     pub fn held_by_account(&self, now: Millis) -> HashMap<String, u64> {

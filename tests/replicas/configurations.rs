@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use campanile::outbox::{Outbox, Place, Until};
 
-use super::{LANES, PATIENCE, Replica, START, STEP, arrival, place, see_each_other, two};
+use super::{LANES, PATIENCE, Replica, START, STEP, TOPICS, arrival, place, see_each_other, two};
 use crate::harness::postgres::{Database, connect};
 
 const OTHERS_TIME: Duration = Duration::from_secs(180);
@@ -114,6 +114,80 @@ async fn what_a_replica_that_is_gone_led_elsewhere_is_led_back() {
     other.outbox.close().await;
     assert_eq!(sent(&[&one], 1).await, [(0, "c0".to_owned())]);
     assert_eq!(lane_of(&database, 0).await, "slack:OLD");
+}
+
+/// A replica that could not lead one of its channels leads no other anew for that.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_latest_configuration_counts_though_a_channel_of_the_one_before_could_not_be_led() {
+    let database = Database::new().await;
+    let (one, other) = two(&database).await;
+    let mut places: Vec<Place> = (0..LANES).map(place).collect();
+    other.accept(1, 0..LANES).await;
+    let held = other.claimed(1).await.remove(0);
+    let stuck = number(other.outbox.heads(&held, 1).await.unwrap()[0].channel.as_str());
+    places[stuck] = led(stuck, "slack:NEW");
+    one.outbox.place(places).await.unwrap();
+    let moved = (stuck + TOPICS) % LANES; // of another conversation
+    let mut places: Vec<Place> = (0..LANES).map(place).collect();
+    places[moved] = led(moved, "slack:LATEST");
+    other.outbox.place(places).await.unwrap();
+    assert_eq!(lane_of(&database, moved).await, "slack:LATEST");
+    beats(&database, &one, 3).await;
+    assert_eq!(lane_of(&database, stuck).await, place(stuck).lane, "it is being sent from there");
+    assert_eq!(lane_of(&database, moved).await, "slack:LATEST");
+}
+
+/// Lets a replica look around, the first by its lease, while the others' clocks stand.
+async fn beats(database: &Database, first: &Replica, more: i64) {
+    let db = connect(&database.url).await;
+    let beat = async || {
+        let beat = "select beat from leases order by id limit 1";
+        db.query_one(beat, &[]).await.unwrap().get::<_, i64>(0)
+    };
+    let until = beat().await + more;
+    let looked = async {
+        while beat().await < until {
+            first.clock.pass(STEP);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, looked).await.expect("it looks around");
+}
+
+/// Who sends it is told of what another has accepted.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_accepts_for_a_channel_that_was_led_elsewhere_wakes_whoever_sends_there() {
+    let database = Database::new().await;
+    let one = Replica::start_with(&database, Duration::ZERO, vec![led(0, "slack:OLD")]).await;
+    let other = Replica::start_with(&database, OTHERS_TIME, vec![led(0, "slack:NEW")]).await;
+    see_each_other(&one, &other).await;
+    beats(&database, &one, 3).await;
+    one.accept(1, 0..1).await;
+    let turn = other.claimed(1).await.remove(0); // by a clock that stands: it does not look around
+    other.settle(&turn).await.unwrap();
+}
+
+/// The other has something to send in the same conversation, which nobody else can see.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_waits_for_its_time_keeps_no_conversation_from_replicas_that_lead_others_there() {
+    let database = Database::new().await;
+    let one = Replica::start_with(&database, Duration::ZERO, vec![led(0, "slack:L")]).await;
+    let other = Replica::start_with(&database, OTHERS_TIME, vec![led(1, "slack:L")]).await;
+    see_each_other(&one, &other).await;
+    one.accept(1, 0..1).await;
+    let claims = async {
+        loop {
+            if let Some(turn) = one.outbox.claim("slack", LANES).await.unwrap().pop() {
+                return turn;
+            }
+            one.clock.pass(STEP);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let turn = tokio::time::timeout(PATIENCE, claims).await.expect("it holds the lane");
+    one.outbox.release(turn, Until::BackedOff(one.clock.now_ms() + 86_400_000));
+    other.accept(2, 1..2).await;
+    assert_eq!(sent(&[&one, &other], 1).await, [(1, "c1".to_owned())]);
 }
 
 /// A reload that fails midway leaves the old configuration in force.

@@ -14,8 +14,11 @@ pub struct Book {
     pub places: Vec<Place>,
     /// Where they lead.
     pub ways: HashMap<String, Way>,
-    /// Some may lead elsewhere.
-    pub has_unled: bool,
+    /// Channels that another replica was sending to elsewhere when they were to be led.
+    unled: HashSet<String>,
+    /// How often all were to be led anew, and how often that had been when they were.
+    to_lead: u64,
+    led: u64,
     /// Of those that lead to their places: the channels of each lane.
     channels: HashMap<LaneId, Vec<i64>>,
     /// The same as the other replicas know them.
@@ -26,6 +29,7 @@ pub struct Book {
     held: HashMap<ConversationId, Millis>,
     /// The accounts' holds as the table had them last: what this replica has made of them since counts until they change.
     holds: HashMap<String, Hold>,
+    pub holds_written: u64,
     /// Accounts of whose slots others want some.
     pub slots_wanted: HashSet<String>,
     /// How many slots of the accounts there are, as far as is known.
@@ -65,8 +69,12 @@ impl Book {
         }
     }
 
-    /// Takes over what replicas wrote of the accounts.
-    pub fn see_holds(&mut self, held: HashMap<String, Hold>) {
+    /// Takes over what the table said of the accounts, when this replica had written so many of them: unless it wrote
+    /// another since.
+    pub fn see_holds(&mut self, held: HashMap<String, Hold>, written: u64) -> bool {
+        if written != self.holds_written {
+            return false;
+        }
         for name in self.lanes.accounts_held().into_keys().filter(|name| !held.contains_key(name)) {
             self.lanes.hold_account(&name, None);
         }
@@ -74,6 +82,13 @@ impl Book {
             self.lanes.hold_account(account, Some(hold.clone()));
         }
         self.holds = held;
+        true
+    }
+
+    /// It stands in the table.
+    pub fn wrote_hold(&mut self, account: &str, hold: Option<Hold>) {
+        self.holds_written += 1;
+        self.lanes.hold_account(account, hold);
     }
 
     /// The database's time went back by so much.
@@ -83,16 +98,29 @@ impl Book {
         self.holds.values_mut().for_each(|hold| hold.until -= by);
     }
 
-    /// Where the channels lead from now on.
-    pub fn lead(&mut self, places: Vec<Place>, led: HashMap<String, Led>) {
-        self.has_unled = false;
+    /// All places are to be led, though they were before. Gives what [`Book::lead`] is told when they are.
+    pub fn lead_anew(&mut self) -> u64 {
+        self.to_lead += 1;
+        self.to_lead
+    }
+
+    /// The channels that are to be led now, and what [`Book::lead`] is told then. Not those that a replica with another
+    /// configuration has led elsewhere since they were led here: the latest counts.
+    pub fn to_lead(&self) -> (HashSet<String>, u64) {
+        let all = || self.places.iter().map(|place| place.channel.to_string()).collect();
+        let channels = if self.led < self.to_lead { all() } else { self.unled.clone() };
+        (channels, self.to_lead)
+    }
+
+    /// Where the channels lead from now on, after those were to be.
+    pub fn lead(&mut self, places: Vec<Place>, led: HashMap<String, Led>, (to_lead, asked): (HashSet<String>, u64)) {
         self.said = channels(&places, &led);
+        self.unled = to_lead;
+        self.led = asked;
         self.channels.clear();
         for place in &places {
-            let Some(way) = way_there(&led, place) else {
-                self.has_unled = true;
-                continue;
-            };
+            let Some(way) = way_there(&led, place) else { continue };
+            self.unled.remove(place.channel.as_str());
             self.lanes.add_lane(way.lane, &place.account, None);
             self.conversations.insert(way.lane, way.conversation);
             self.channels.entry(way.lane).or_default().push(way.channel);
@@ -176,13 +204,15 @@ impl Book {
 
     /// Holds no more the conversations from none of whose lanes anything is being sent or to be sent, and which this replica
     /// is not to keep: another comes first for them, or its channels lead there no more. Where replicas lead channels
-    /// differently it keeps none, for it cannot see what others have to send there. Gives those that are left.
+    /// differently it keeps none, for it cannot see what others have to send there; not those either whose own messages
+    /// wait. Gives those that are left.
     pub fn leave(&mut self) -> Vec<ConversationId> {
         let of = |lane: &LaneId| self.conversation(*lane);
         let served: HashSet<ConversationId> = self.channels.keys().filter_map(of).collect();
-        let busy = self.conversations.iter().filter(|(lane, _)| !self.lanes.is_at_rest(**lane));
-        let busy: HashSet<ConversationId> = busy.map(|(_, conversation)| *conversation).collect();
         let is_mixed = self.is_mixed();
+        let is_busy = |lane| if is_mixed { self.lanes.is_leased(lane) } else { !self.lanes.is_at_rest(lane) };
+        let busy = self.conversations.iter().filter(|(lane, _)| is_busy(**lane));
+        let busy: HashSet<ConversationId> = busy.map(|(_, conversation)| *conversation).collect();
         let keeps = |held: &ConversationId| !is_mixed && served.contains(held) && self.is_first(*held);
         let kept = self.held.keys().copied().filter(|held| keeps(held) || busy.contains(held));
         let kept: HashSet<ConversationId> = kept.collect();
@@ -202,7 +232,9 @@ impl Book {
         let fleet = fleet.iter().map(|beat| (beat.lease, beat.places)).collect();
         let has_changed = self.fleet != fleet;
         self.fleet = fleet;
-        self.has_unled |= has_changed && !self.is_mixed();
+        if has_changed && !self.is_mixed() {
+            self.lead_anew();
+        }
     }
 
     /// Some replicas lead channels elsewhere than others, or lead others.
@@ -262,6 +294,17 @@ mod tests {
             *shares.entry(after).or_default() += 1;
         }
         assert!(shares.values().all(|share| (60..140).contains(share)), "{shares:?}");
+    }
+
+    #[test]
+    fn holds_that_were_read_before_one_was_written_are_not_taken_over() {
+        let (mut book, hold) = (Book::default(), Hold { until: 7, reason: "429".into(), needs_a_person: false });
+        let read_after = book.holds_written;
+        book.wrote_hold("slack", Some(hold.clone()));
+        assert!(!book.see_holds(HashMap::new(), read_after));
+        assert_eq!(book.lanes.account_hold("slack"), Some(hold));
+        assert!(book.see_holds(HashMap::new(), book.holds_written));
+        assert_eq!(book.lanes.account_hold("slack"), None, "another has ended it");
     }
 
     #[test]

@@ -178,9 +178,14 @@ async fn beat(core: &Core, watch: &mut Watch) -> Result<(), Refusal> {
 
 /// Takes over what replicas wrote of the accounts.
 pub async fn read_holds(core: &Core) -> Result<(), Refusal> {
-    let held = statements::account_holds(&**core.db().await?, core.our_time()).await?;
-    core.book().see_holds(held);
-    Ok(())
+    loop {
+        let written = core.book().holds_written;
+        let held = statements::account_holds(&**core.db().await?, core.our_time()).await?;
+        core.asked();
+        if core.book().see_holds(held, written) {
+            return Ok(());
+        }
+    }
 }
 
 /// Ends all leases but this replica's.

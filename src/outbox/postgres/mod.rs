@@ -298,7 +298,7 @@ impl Outbox for Postgres {
         let (known, now) = (self.core.book().lanes.account_hold(account), self.core.our_time());
         let end = statements::hold_account(&**db, now, account, hold.as_ref(), known.as_ref()).await;
         end.map_err(|error| self.unanswered(error))?;
-        self.core.book().lanes.hold_account(account, hold);
+        self.core.book().wrote_hold(account, hold);
         self.core.wire.holds_changed();
         Ok(())
     }

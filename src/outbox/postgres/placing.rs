@@ -5,7 +5,7 @@
 //! placed, and all lead anew once they agree. What is pending goes where its channel leads, and is sent
 //! by those that lead it there too.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
 use sha2::{Digest, Sha256};
@@ -20,10 +20,10 @@ use crate::outbox::{OutboxError, Place};
 /// [`lead_rest`] tries it again: a replica with another configuration is not waited for.
 pub async fn place(core: &Core, places: Vec<Place>) -> Result<(), Refusal> {
     let _one_at_a_time = core.leading.lock().await;
-    core.book().has_unled = true; // should this fail midway, what was led is led back
-    let led = lead(core, &places).await?;
-    let holds = statements::account_holds(&**core.db().await?, core.our_time()).await?;
-    core.asked();
+    let asked = core.book().lead_anew(); // should this fail midway, what was led is led back
+    let all = places.iter().map(|place| place.channel.to_string()).collect();
+    let led = lead(core, &places, &all).await?;
+    keeper::read_holds(core).await?;
     say(core, &channels(&places, &led)).await?;
     for place in places.iter().filter(|place| way_there(&led, place).is_none()) {
         let channel = place.channel.as_str();
@@ -31,30 +31,31 @@ pub async fn place(core: &Core, places: Vec<Place>) -> Result<(), Refusal> {
     }
     let now = core.clock.now_ms();
     let mut book = core.book();
-    book.see_holds(holds);
     for (account, hold) in book.lanes.accounts_held() {
         book.lanes.hold_account(&account, Some(hold.at_start(now)));
     }
     for lane in book.lanes.ids().collect::<Vec<_>>() {
         book.lanes.expect_nothing(lane);
     }
-    book.lead(places, led);
+    book.lead(places, led, (all, asked));
     Ok(())
 }
 
-/// Leads what another replica held when it was placed, or one that is gone has led elsewhere.
+/// Leads what another replica held when it was placed, or one that is gone has led elsewhere. Where replicas lead channels
+/// differently, takes over where they lead now.
 pub async fn lead_rest(core: &Core) -> Result<(), Refusal> {
     let _one_at_a_time = core.leading.lock().await;
-    let places = {
+    let (places, (to_lead, asked)) = {
         let book = core.book();
-        if !book.has_unled {
+        let (to_lead, asked) = book.to_lead();
+        if to_lead.is_empty() && !book.is_mixed() {
             return Ok(());
         }
-        book.places.clone()
+        (book.places.clone(), (to_lead, asked))
     };
-    let led = lead(core, &places).await?;
+    let led = lead(core, &places, &to_lead).await?;
     say(core, &channels(&places, &led)).await?;
-    core.book().lead(places, led);
+    core.book().lead(places, led, (to_lead, asked));
     Ok(())
 }
 
@@ -73,14 +74,17 @@ async fn say(core: &Core, served: &Channels) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// Leads those channels that are `to_lead`, and gives where all are led now.
+///
 /// A channel of the replica's own lane is led away under its own lease: its turns send from there only what leads there by
 /// the book, and when that changes by a reload they stand still.
-async fn lead(core: &Core, places: &[Place]) -> Result<HashMap<String, Led>, Refusal> {
+async fn lead(core: &Core, places: &[Place], to_lead: &HashSet<String>) -> Result<HashMap<String, Led>, Refusal> {
     let channels: Vec<&str> = places.iter().map(|place| place.channel.as_str()).collect();
     let db = core.db().await?;
     let led = statements::led(&**db, &channels).await?;
     core.asked();
-    let rest: Vec<&Place> = places.iter().filter(|place| way_there(&led, place).is_none()).collect();
+    let is_due = |place: &&Place| to_lead.contains(place.channel.as_str()) && way_there(&led, place).is_none();
+    let rest: Vec<&Place> = places.iter().filter(is_due).collect();
     if rest.is_empty() {
         return Ok(led);
     }
