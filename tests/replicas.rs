@@ -263,3 +263,34 @@ async fn one_call_at_two_replicas_is_one_event() {
     let ledger = other.outbox.gauges().await.unwrap().ledger;
     assert_eq!((ledger.received, ledger.routed, ledger.duplicate, ledger.pending), (80, 40, 40, 80));
 }
+
+/// Each word to the others is a commit, and wakes them all.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_comes_up_within_five_milliseconds_is_one_word_to_the_others() {
+    let database = Database::new().await;
+    let (one, other) = two(&database).await;
+    let (client, mut connection) = tokio_postgres::connect(&database.url, tokio_postgres::NoTls).await.unwrap();
+    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let hears = async move {
+        while let Some(message) = std::future::poll_fn(|context| connection.poll_message(context)).await {
+            if let Ok(tokio_postgres::AsyncMessage::Notification(said)) = message {
+                tell.send(said.payload().to_owned()).unwrap();
+            }
+        }
+    };
+    tokio::spawn(hears);
+    client.batch_execute("listen campanile").await.unwrap();
+    let began = std::time::Instant::now();
+    for n in 0..200 {
+        one.accept(n, 0..LANES).await;
+    }
+    let turns = other.claimed(1).await; // it was told
+    let most = began.elapsed().as_millis() / 5 + 2;
+    client.batch_execute("select pg_notify('campanile', 'over')").await.unwrap();
+    let mut words = 0;
+    while told.recv().await.is_some_and(|said| said != "over") {
+        words += 1;
+    }
+    assert!(words > 0 && !turns.is_empty());
+    assert!(words <= most, "{words} words in the time of {most}");
+}
