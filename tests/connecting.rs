@@ -3,6 +3,7 @@
 mod answers;
 mod comeback;
 mod few;
+mod hearing;
 mod pooler;
 
 use std::path::{Path, PathBuf};

@@ -128,7 +128,7 @@ fn lanes(turns: &[Lease]) -> BTreeSet<LaneId> {
     turns.iter().map(|turn| turn.lane).collect()
 }
 
-/// Both have seen each other.
+/// Both have seen each other, and hear each other.
 async fn two(database: &Database) -> (Replica, Replica) {
     let (one, other) =
         tokio::join!(Replica::start(database, Duration::ZERO), Replica::start(database, Duration::from_secs(180)));
@@ -145,6 +145,12 @@ async fn see_each_other(one: &Replica, other: &Replica) {
             }
         };
         tokio::time::timeout(PATIENCE, seen).await.expect("they see each other");
+        let hears = async {
+            while !replica.outbox.fleet().unwrap().wakes {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, hears).await.expect("they hear each other");
     }
 }
 

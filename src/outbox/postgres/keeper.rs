@@ -81,12 +81,11 @@ pub async fn keep(core: Arc<Core>, closing: CancellationToken) {
     let mut next = core.clock.elapsed() + EVERY;
     loop {
         let hears = core.wire.hears.load(Ordering::Relaxed);
-        let left = next.saturating_sub(core.clock.elapsed());
-        let wait = if hears { left } else { left.min(POLL) };
+        let at = if hears { next } else { next.min(core.clock.elapsed() + POLL) };
         let asked = tokio::select! {
             () = closing.cancelled() => return,
             () = core.look.notified() => true,
-            () = core.clock.sleep(wait) => false,
+            () = core.clock.sleep_until_elapsed(at) => false,
         };
         if core.clock.elapsed() < next && !asked {
             if let Err(refusal) = look(&core, false).await {

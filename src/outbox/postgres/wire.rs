@@ -132,17 +132,18 @@ async fn listen(core: &Core, database: &Database) -> String {
         if let Err(refusal) = told.await {
             return chain(&core.unanswered(refusal));
         }
-        let hears = tokio::select! {
-            () = heard.notified() => true,
-            () = core.clock.sleep(ECHO_WITHIN) => false,
+        let is_late = tokio::select! {
+            () = heard.notified() => false,
+            () = core.clock.sleep(ECHO_WITHIN) => true,
         };
-        core.wire.hears.store(hears, Ordering::Relaxed);
-        match hears {
-            true => info!("replicas wake each other"),
-            false => warn!(
+        if is_late {
+            warn!(
                 "LISTEN has no effect, as behind a pooler by transactions: the replica looks for work four times a second"
-            ),
+            );
+            heard.notified().await; // it may: the database stood still for a moment
         }
+        core.wire.hears.store(true, Ordering::Relaxed);
+        info!("replicas wake each other");
         std::future::pending().await
     };
     let hears = async {
