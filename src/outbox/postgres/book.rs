@@ -16,9 +16,9 @@ pub struct Book {
     pub ways: HashMap<String, Way>,
     /// Channels that another replica was sending to elsewhere when they were to be led.
     unled: HashSet<String>,
-    /// How often all were to be led anew, and how often that had been when they were.
-    to_lead: u64,
-    led: u64,
+    /// How often all were to be led anew, and how often it had been when they were.
+    leads_asked: u64,
+    leads_made: u64,
     /// Of those that lead to their places: the channels of each lane.
     channels: HashMap<LaneId, Vec<i64>>,
     /// The same as the other replicas know them.
@@ -29,6 +29,7 @@ pub struct Book {
     held: HashMap<ConversationId, Millis>,
     /// The accounts' holds as the table had them last: what this replica has made of them since counts until they change.
     holds: HashMap<String, Hold>,
+    /// How many of them this replica has written.
     pub holds_written: u64,
     /// Accounts of whose slots others want some.
     pub slots_wanted: HashSet<String>,
@@ -69,8 +70,8 @@ impl Book {
         }
     }
 
-    /// Takes over what the table said of the accounts, when this replica had written so many of them: unless it wrote
-    /// another since.
+    /// Takes over what the table said of the accounts when this replica had written so many holds; not if it has written
+    /// another since: it may not be among them.
     pub fn see_holds(&mut self, held: HashMap<String, Hold>, written: u64) -> bool {
         if written != self.holds_written {
             return false;
@@ -100,23 +101,23 @@ impl Book {
 
     /// All places are to be led, though they were before. Gives what [`Book::lead`] is told when they are.
     pub fn lead_anew(&mut self) -> u64 {
-        self.to_lead += 1;
-        self.to_lead
+        self.leads_asked += 1;
+        self.leads_asked
     }
 
     /// The channels that are to be led now, and what [`Book::lead`] is told then. Not those that a replica with another
     /// configuration has led elsewhere since they were led here: the latest counts.
     pub fn to_lead(&self) -> (HashSet<String>, u64) {
         let all = || self.places.iter().map(|place| place.channel.to_string()).collect();
-        let channels = if self.led < self.to_lead { all() } else { self.unled.clone() };
-        (channels, self.to_lead)
+        let channels = if self.leads_made < self.leads_asked { all() } else { self.unled.clone() };
+        (channels, self.leads_asked)
     }
 
     /// Where the channels lead from now on, after those were to be.
     pub fn lead(&mut self, places: Vec<Place>, led: HashMap<String, Led>, (to_lead, asked): (HashSet<String>, u64)) {
         self.said = channels(&places, &led);
         self.unled = to_lead;
-        self.led = asked;
+        self.leads_made = asked;
         self.channels.clear();
         for place in &places {
             let Some(way) = way_there(&led, place) else { continue };
