@@ -195,13 +195,13 @@ impl Runner {
     /// Each call takes a place in the pace of its own, and none while another lane has got the account held, or while
     /// its end could not be settled.
     async fn another_place(&self, lease: &Lease, channel: &Channel) -> Option<Then> {
-        let now = self.works.clock.now_ms();
         if !self.works.outbox.can_write() {
             return Some(Then::Release(Until::Now));
         }
-        if self.works.outbox.account_hold(&self.account).is_some_and(|hold| hold.until > now) {
+        if self.account_hold().is_some_and(|(_, is_over)| !is_over) {
             return Some(Then::Release(Until::Now));
         }
+        let now = self.works.clock.now_ms();
         let take = |now| self.pace.take(&channel.conversation, channel.is_group, lease.held, now);
         let at = match take(now) {
             Ok(()) => return None,
@@ -228,7 +228,7 @@ impl Runner {
         let now = self.works.clock.now_ms();
         self.lanes_in_trouble.over(&lease.lane);
         // While the hold's time is not over, this is the answer to a call from before the hold, and says nothing of it.
-        if self.works.outbox.account_hold(&self.account).is_some_and(|hold| hold.until <= now) {
+        if self.account_hold().is_some_and(|(_, is_over)| is_over) {
             self.end_account_hold().await;
         }
         let begun = way.due.thread.clone().filter(|_| number == 0 && receipt.can_begin_thread());

@@ -204,9 +204,9 @@ impl Runner {
                 None => (free.min(1), Some(now + breaker::PROBE_EVERY.as_millis() as Millis)),
             };
         }
-        match self.works.outbox.account_hold(&self.account) {
-            Some(hold) if hold.until > now => (0, Some(hold.until)),
-            Some(hold) if hold.needs_a_person => (usize::from(busy == 0), None),
+        match self.account_hold() {
+            Some((hold, false)) => (0, Some(hold.until)),
+            Some((hold, true)) if hold.needs_a_person => (usize::from(busy == 0), None),
             Some(_) => {
                 self.end_account_hold().await;
                 (free, None)

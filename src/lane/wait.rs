@@ -111,6 +111,14 @@ impl Runner {
         (self.later(next.saturating_sub(now)), is_new)
     }
 
+    /// The account's hold, and whether its time is over. The clock is read after it: where the time has just gone back, a
+    /// hold of the time before lasts too long until it is read again, and none ends too early.
+    pub(super) fn account_hold(&self) -> Option<(Hold, bool)> {
+        let hold = self.works.outbox.account_hold(&self.account)?;
+        let is_over = hold.until <= self.works.clock.now_ms();
+        Some((hold, is_over))
+    }
+
     async fn hold_account(&self, hold: Hold) {
         let held = self.works.outbox.account_hold(&self.account);
         let hold = held.iter().fold(hold, |hold, held| hold.beside(held));

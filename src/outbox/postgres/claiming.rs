@@ -47,13 +47,15 @@ async fn claim_free(core: &Core, free: Vec<Lease>, wanted: &[ConversationId]) ->
     let db = core.db().await?;
     let claimed = statements::claim(&**db, lease, wanted).await?;
     core.committed(began);
-    let holds = statements::lane_holds(&**db, core.our_time(), &claimed).await?;
+    let (asked_at, our_time) = (core.clock.now_ms(), core.our_time());
+    let holds = statements::lane_holds(&**db, our_time, &claimed).await?;
     core.asked();
-    let now = core.clock.now_ms();
     let mut book = core.book();
+    let now = core.clock.now_ms(); // under the book's lock: it goes back together with the holds there
+    let back = (asked_at - now).max(0);
     claimed.into_iter().for_each(|conversation| book.claimed(conversation, now));
     for (lane, hold) in holds {
-        book.lanes.hold_lane(lane, hold.map(|hold| hold.at_start(now)));
+        book.lanes.hold_lane(lane, hold.map(|hold| hold.earlier(back).at_start(now)));
     }
     let mut turns = Vec::with_capacity(free.len());
     for turn in free {

@@ -290,12 +290,15 @@ impl Outbox for Postgres {
     }
 
     async fn hold_account(&self, account: &str, hold: Option<Hold>) -> Result<(), OutboxError> {
-        let asked_at = self.core.clock.now_ms();
+        let (known, asked_at) = {
+            let book = self.core.book(); // it goes back together with the time
+            (book.lanes.account_hold(account), self.core.clock.now_ms())
+        };
         let db = self.db().await?;
         // Until there was a connection the time may have gone back.
+        let now = self.core.our_time();
         let back = (asked_at - self.core.clock.now_ms()).max(0);
-        let hold = hold.map(|hold| hold.earlier(back));
-        let (known, now) = (self.core.book().lanes.account_hold(account), self.core.our_time());
+        let (hold, known) = (hold.map(|hold| hold.earlier(back)), known.map(|hold| hold.earlier(back)));
         let end = statements::hold_account(&**db, now, account, hold.as_ref(), known.as_ref()).await;
         end.map_err(|error| self.unanswered(error))?;
         self.core.book().wrote_hold(account, hold);
