@@ -354,7 +354,9 @@ async fn a_server_that_stands_still_costs_an_error_and_no_more() {
     let outbox = open(&server.url("127.0.0.1", ""), &clock).await.unwrap();
     server.server.suspend();
     let error = comes(&clock, "the accept waits for ever", outbox.accept(arrival(1))).await.unwrap_err();
-    assert_eq!(cause(&error), "the connection was cut: the database stopped, or gave no answer in time");
+    let was_cut = "the connection was cut: the database stopped, or gave no answer in time";
+    let of_another = "no answer within 5 s; are host and port right?"; // where the keeper has the only one
+    assert!([was_cut, of_another].contains(&cause(&error).as_str()), "{}", cause(&error));
     server.server.resume();
     let heals = async { while outbox.accept(arrival(2)).await.is_err() {} };
     comes(&clock, "it does not heal", heals).await;

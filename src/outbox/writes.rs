@@ -12,8 +12,9 @@ use super::Gauges;
 const MOST_SECONDS: usize = 4_096;
 
 pub struct Writes {
-    /// Whether the last one went through.
+    /// Whether they go through.
     pub succeed: watch::Sender<bool>,
+    failures: AtomicU64,
     started: Instant,
     /// Milliseconds after `started`.
     last: AtomicI64,
@@ -26,6 +27,7 @@ impl Default for Writes {
     fn default() -> Self {
         Self {
             succeed: watch::Sender::new(true),
+            failures: AtomicU64::default(),
             started: Instant::now(),
             last: AtomicI64::default(),
             commits: AtomicU64::default(),
@@ -36,6 +38,7 @@ impl Default for Writes {
 }
 
 impl Writes {
+    /// One went through.
     pub fn committed(&self, took: Duration) {
         self.last.store(self.started.elapsed().as_millis() as i64, Ordering::Relaxed);
         self.commits.fetch_add(1, Ordering::Relaxed);
@@ -43,15 +46,32 @@ impl Writes {
         if seconds.len() < MOST_SECONDS {
             seconds.push(took.as_secs_f64());
         }
-        drop(seconds);
-        if self.succeed.send_if_modified(|succeed| !std::mem::replace(succeed, true)) {
+    }
+
+    /// How many did not go through: what [`Writes::go_on`] is told.
+    pub fn failures(&self) -> u64 {
+        self.failures.load(Ordering::Relaxed)
+    }
+
+    /// They go through again, unless one has failed since there were so many failures.
+    pub fn go_on(&self, failures: u64) {
+        let goes_on = self.succeed.send_if_modified(|succeed| {
+            let goes_on = !*succeed && self.failures() == failures;
+            *succeed |= goes_on;
+            goes_on
+        });
+        if goes_on {
             tracing::info!("the store can be written again");
         }
     }
 
     /// One did not go through: `why`, with its causes.
     pub fn failed(&self, why: impl FnOnce() -> String) {
-        if self.succeed.send_if_modified(|succeed| std::mem::replace(succeed, false)) {
+        let stops = self.succeed.send_if_modified(|succeed| {
+            self.failures.fetch_add(1, Ordering::Relaxed);
+            std::mem::replace(succeed, false)
+        });
+        if stops {
             let error = why();
             tracing::error!(
                 error,

@@ -1,4 +1,4 @@
-//! A replica that hears the others late hears them.
+//! What the others say is heard late, or was said while nobody heard.
 
 use rustix::process::Pid;
 use tokio::task::JoinSet;
@@ -66,4 +66,31 @@ async fn whoever_hears_itself_late_does_not_go_on_looking_all_the_time() {
     assert!(!outbox.fleet().unwrap().wakes);
     process::resume(second);
     tokio::time::timeout(PATIENCE, until(true)).await.expect("it hears itself after all");
+}
+
+/// Another was told to pause just before, and nobody heard it say so.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_sends_after_an_outage_before_the_pauses_are_read() {
+    let (mut server, clock) = (Tcp::start(&[]), clock()); // which stands: nothing is looked through by itself
+    let outbox = open(&server.url("127.0.0.1", ""), &clock).await.unwrap();
+    let until = async |what: &str, holds: &dyn Fn() -> bool| {
+        let look = async {
+            while !holds() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, look).await.expect(what);
+    };
+    until("it hears", &|| outbox.fleet().unwrap().wakes).await;
+    let pause = "insert into accounts (name, hold_until, hold_reason, hold_needs_a_person)
+                 values ('slack', 9000000000000, 'ratelimited', false)";
+    server.admin().await.batch_execute(pause).await.unwrap();
+    server.server.stop(Stop::Immediate);
+    outbox.accept(arrival(1)).await.unwrap_err();
+    assert!(!outbox.can_write());
+    server.server.launch();
+    let accepted = async { while outbox.accept(arrival(2)).await.is_err() {} };
+    tokio::time::timeout(PATIENCE, accepted).await.expect("it is back");
+    until("it sends again", &|| outbox.can_write()).await;
+    assert!(outbox.account_hold("slack").is_some());
 }

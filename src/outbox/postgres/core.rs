@@ -121,7 +121,16 @@ impl Core {
         (self.clock.elapsed().as_millis() as i64) < self.certain_until.load(Ordering::Relaxed)
     }
 
+    /// A write that went through. After one that failed nobody sends until the keeper has looked around: meanwhile the time
+    /// may have gone back, and others may have been told to pause.
     pub fn committed(&self, began: Instant) {
+        self.count_commit(began);
+        if !*self.writes.succeed.borrow() {
+            self.look.notify_one();
+        }
+    }
+
+    pub fn count_commit(&self, began: Instant) {
         self.writes.count_statements(1);
         self.writes.committed(began.elapsed());
     }

@@ -87,17 +87,28 @@ pub async fn keep(core: Arc<Core>, closing: CancellationToken) {
             () = core.look.notified() => true,
             () = core.clock.sleep_until_elapsed(at) => false,
         };
-        if core.clock.elapsed() < next && !asked {
-            if let Err(refusal) = look(&core, false).await {
+        let is_time = core.clock.elapsed() >= next;
+        if !is_time && !asked {
+            if let Err(refusal) = poll(&core).await {
                 core.unanswered(refusal);
             }
             continue;
         }
-        next = core.clock.elapsed() + EVERY;
-        if let Err(refusal) = beat(&core, &mut watch).await {
-            core.failed(refusal);
+        if is_time {
+            next = core.clock.elapsed() + EVERY;
+        }
+        let failures = core.writes.failures();
+        match beat(&core, &mut watch, is_time).await {
+            Ok(()) => core.writes.go_on(failures),
+            Err(refusal) => drop(core.failed(refusal)),
         }
     }
+}
+
+/// Finds what others say, and nobody hears.
+async fn poll(core: &Core) -> Result<(), Refusal> {
+    read_holds(core).await?;
+    look(core, false).await
 }
 
 /// Makes sure of the lease for a while, or begins another: then nothing is held any more.
@@ -118,7 +129,7 @@ pub async fn renew(core: &Core) -> Result<(), Refusal> {
         warn!("the replica was not heard of for too long, and others serve its lanes; it begins anew");
         begin(core).await?;
     }
-    core.committed(began);
+    core.count_commit(began);
     Ok(())
 }
 
@@ -153,7 +164,8 @@ fn tells_more(time: Millis, now: Millis, took: Duration) -> bool {
     !(time..=time + took.as_millis() as Millis + 1).contains(&now)
 }
 
-async fn beat(core: &Core, watch: &mut Watch) -> Result<(), Refusal> {
+/// Renews the lease and looks everything through; `whoever`: see [`look`].
+async fn beat(core: &Core, watch: &mut Watch, whoever: bool) -> Result<(), Refusal> {
     statements::note_time(&**core.db().await?).await?;
     renew(core).await?;
     let beats = statements::leases(&**core.db().await?).await?;
@@ -172,7 +184,7 @@ async fn beat(core: &Core, watch: &mut Watch) -> Result<(), Refusal> {
     }
     leave(core).await?;
     placing::lead_rest(core).await?;
-    look(core, true).await
+    look(core, whoever).await
 }
 
 /// Takes over what replicas wrote of the accounts.

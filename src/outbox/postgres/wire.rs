@@ -105,6 +105,7 @@ pub async fn hear(core: Arc<Core>, database: Arc<Database>, closing: Cancellatio
             () = closing.cancelled() => return,
         };
         core.wire.hears.store(false, Ordering::Relaxed);
+        core.look.notify_one(); // something may have been said that nobody heard
         debug!(error = %end, "the connection that listens is gone");
         // Not all at once after the database was away.
         let again = Duration::from_millis(random.u64(CONNECT_AGAIN_MS));
@@ -143,6 +144,7 @@ async fn listen(core: &Core, database: &Database) -> String {
             heard.notified().await; // it may: the database stood still for a moment
         }
         core.wire.hears.store(true, Ordering::Relaxed);
+        core.look.notify_one(); // for what was said before
         info!("replicas wake each other");
         std::future::pending().await
     };

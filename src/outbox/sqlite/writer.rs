@@ -93,6 +93,7 @@ impl Writer {
         match self.apply(group.iter().map(|request| &request.change)) {
             Ok(effects) => {
                 self.shared.writes.committed(started.elapsed());
+                self.shared.writes.go_on(self.shared.writes.failures());
                 for (request, effect) in group.drain(..).zip(effects) {
                     let _ = request.answer.send(effect.map(|effect| self.take(effect)));
                 }
