@@ -6,7 +6,9 @@ use tokio::task::JoinSet;
 use super::*;
 use crate::harness::process;
 
-const LISTENER: &str = "select pid from pg_stat_activity where query = 'listen campanile' and pid <> $1";
+/// Once it listens: a process that stood still within would keep all others from speaking.
+const LISTENER: &str =
+    "select pid from pg_stat_activity where query = 'listen campanile' and state = 'idle' and pid <> $1";
 const TOLD: &str = "select count(*) from pg_stat_activity where query like 'select pg_notify%' and state = 'idle'";
 
 /// As when the database stood still for a moment just when the replica began to listen.
