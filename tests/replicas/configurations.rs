@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use campanile::outbox::{Outbox, Place, Until};
+use campanile::outbox::{Lease, Outbox, Place, Until};
 
 use super::{LANES, PATIENCE, Replica, START, STEP, TOPICS, arrival, place, see_each_other, two};
 use crate::harness::postgres::{Database, connect};
@@ -35,6 +35,20 @@ async fn sent(replicas: &[&Replica], messages: usize) -> Vec<(usize, String)> {
     let came = tokio::time::timeout(PATIENCE, all).await;
     assert!(came.is_ok(), "{sent:?}, of {messages}");
     sent
+}
+
+/// Lets time pass until the replica has a turn.
+async fn turn(replica: &Replica) -> Lease {
+    let claims = async {
+        loop {
+            if let Some(turn) = replica.outbox.claim("slack", LANES).await.unwrap().pop() {
+                return turn;
+            }
+            replica.clock.pass(STEP);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, claims).await.expect("it claims a lane")
 }
 
 async fn lane_of(database: &Database, channel: usize) -> String {
@@ -177,16 +191,7 @@ async fn what_waits_for_its_time_keeps_no_conversation_from_replicas_that_lead_o
     let other = Replica::start_with(&database, OTHERS_TIME, vec![led(1, "slack:L")]).await;
     see_each_other(&one, &other).await;
     one.accept(1, 0..1).await;
-    let claims = async {
-        loop {
-            if let Some(turn) = one.outbox.claim("slack", LANES).await.unwrap().pop() {
-                return turn;
-            }
-            one.clock.pass(STEP);
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    let turn = tokio::time::timeout(PATIENCE, claims).await.expect("it holds the lane");
+    let turn = turn(&one).await;
     one.outbox.release(turn, Until::BackedOff(one.clock.now_ms() + 86_400_000));
     other.accept(2, 1..2).await;
     assert_eq!(sent(&[&one, &other], 1).await, [(1, "c1".to_owned())]);
@@ -239,15 +244,8 @@ async fn a_dead_replica_leaves_its_mark_on_what_it_served() {
     see_each_other(&one, &other).await;
     one.accept(1, 0..1).await;
     other.accept(2, 1..2).await;
-    let claims = async |replica: &Replica| loop {
-        if let Some(turn) = replica.outbox.claim("slack", LANES).await.unwrap().pop() {
-            return turn;
-        }
-        replica.clock.pass(STEP);
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    };
-    tokio::time::timeout(PATIENCE, claims(&other)).await.expect("it holds the lane, and stands still");
-    let turn = tokio::time::timeout(PATIENCE, claims(&one)).await.expect("the lane is taken over");
+    turn(&other).await; // it stands still from now on
+    let turn = turn(&one).await;
     let heads = one.outbox.heads(&turn, 16).await.unwrap();
     let marks: Vec<_> = heads.iter().map(|head| (head.channel.to_string(), head.unclear)).collect();
     assert_eq!(marks, [("c0".to_owned(), false), ("c1".to_owned(), true)]);
