@@ -2,7 +2,7 @@
 //!
 //! A channel's row names one lane for all replicas: an order that several senders keep has to be in one place. Replicas with
 //! different configurations (a rollout that is under way, or was undone) each lead what they find elsewhere when they are
-//! placed, and all lead anew once they agree. What is pending goes where its channel leads, and is sent
+//! placed, so the latest counts, and all lead anew once they agree. What is pending goes where its channel leads, and is sent
 //! by those that lead it there too.
 
 use std::collections::{HashMap, HashSet};
