@@ -78,8 +78,17 @@ pub struct Event {
     pub issue: Option<Issue>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub actor: Option<Person>,
+    /// What became of which field, as far as it is known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<Change>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comment: Option<Comment>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub review: Option<Review>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bench: Option<Bench>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link: Option<Link>,
     /// The call's own members as they came, absent ones left out.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub body: Map<String, Value>,
@@ -98,6 +107,12 @@ pub struct Head {
     pub reading: Reading,
     /// The reading may have lost or guessed something.
     pub degraded: bool,
+    /// Its source enriches, and Tracker could not be asked in time.
+    #[serde(default)]
+    pub unenriched: bool,
+    /// It was missed when it happened, and found in Tracker's webhook log.
+    #[serde(default)]
+    pub recovered: bool,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -171,6 +186,76 @@ pub struct Comment {
     pub author: Option<Person>,
 }
 
+/// What became of one field of an issue. The values are as Tracker has them: texts, numbers, references.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Change {
+    pub field: String,
+    #[serde(skip_serializing_if = "Value::is_null")]
+    pub from: Value,
+    #[serde(skip_serializing_if = "Value::is_null")]
+    pub to: Value,
+}
+
+/// A pull or merge request, and what a reviewer said of it. When that was is [`Head::at`].
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Review {
+    /// The number that people see.
+    pub id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// With its owner, as in `team/bells`.
+    pub repository: String,
+    /// `bitbucket-cloud`, `bitbucket-server`, `github`, `gitlab`, `gitea`: the kind of its source.
+    pub host: String,
+    /// Where it comes from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub branch: Option<String>,
+    /// The branch where it goes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub author: Option<Person>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reviewer: Option<Person>,
+    /// What the reviewer wrote.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub comment: Option<String>,
+}
+
+impl Review {
+    /// By this an issue is linked to it, and a verdict is compared with the one before: `review:<host>:<repository>:<id>`.
+    pub fn key(&self) -> String {
+        format!("review:{}:{}:{}", self.host, self.repository, self.id)
+    }
+}
+
+/// A test bench that a pipeline tells of.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Bench {
+    /// Absent when it is gone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub branch: Option<String>,
+    /// `ready` or `gone`.
+    pub state: String,
+}
+
+/// What an issue was linked to in Tracker, or unlinked from.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Link {
+    /// As in `channel:oncall-slack`, `review:github:team/bells:7`, `bench:feature/TEST-1`.
+    pub key: String,
+    /// `channel`, `review` or `bench`.
+    pub kind: String,
+}
+
 /// An event's document as the outbox keeps it: JSON of which each reader takes the members that it names.
 #[derive(Clone, Debug)]
 pub struct Document<'a> {
@@ -214,6 +299,8 @@ pub const PATHS: &[&str] = &[
     "event.received_at",
     "event.reading",
     "event.degraded",
+    "event.unenriched",
+    "event.recovered",
     "issue.key",
     "issue.url",
     "issue.summary",
@@ -272,11 +359,13 @@ pub const PATHS: &[&str] = &[
     "bench.url",
     "bench.branch",
     "bench.state",
+    "link.key",
+    "link.kind",
     "body.**",
 ];
 
 /// The roots of a document. Each exists in every evaluation of a condition, empty where nothing is known.
-pub const ROOTS: &[&str] = &["event", "issue", "actor", "changes", "comment", "review", "bench", "body"];
+pub const ROOTS: &[&str] = &["event", "issue", "actor", "changes", "comment", "review", "bench", "link", "body"];
 
 /// Members that are lists.
 pub const LISTS: &[&str] = &["issue.tags", "issue.followers", "issue.components", "changes"];

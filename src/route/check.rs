@@ -29,7 +29,7 @@ const MACROS: &[(&str, &str)] = &[
 const UNGIVEN: (&str, &str) = ("event", "id");
 
 /// The places in an event that hold true or false; the others with a name hold texts.
-const TRUTHS: &[&str] = &["event.degraded"];
+const TRUTHS: &[&str] = &["event.degraded", "event.unenriched", "event.recovered"];
 
 /// How a function is called.
 #[derive(Clone, Copy, PartialEq)]

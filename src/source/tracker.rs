@@ -3,9 +3,9 @@
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-use super::key::queue_of;
 use super::read::{Found, Reader};
 use crate::event::{Comment, Event, Head, Issue, Person, Reference, SourceName};
+use crate::key::queue_of;
 
 /// Words that triggers use for what happened -> the kind's last part. Compared without case, `-` and blanks as `_`.
 const KINDS: &[(&str, &str)] = &[
@@ -76,9 +76,21 @@ pub fn event(source: &SourceName, found: Found, reader: &Reader, received_at: Ti
         received_at,
         reading,
         degraded,
+        unenriched: false,
+        recovered: false,
     };
     let (actor, comment) = (take.person("actor"), take.comment());
-    Event { event: head, issue: Some(issue), actor, comment, body: members }
+    Event {
+        event: head,
+        issue: Some(issue),
+        actor,
+        changes: Vec::new(),
+        comment,
+        review: None,
+        bench: None,
+        link: None,
+        body: members,
+    }
 }
 
 /// A call's members, and those of a nested `issue` behind them.
@@ -270,7 +282,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::source::Queues;
+    use crate::key::Queues;
 
     fn read(body: Value) -> Event {
         read_text(&body.to_string())
