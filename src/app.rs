@@ -20,16 +20,17 @@ use self::reload::Start;
 use crate::admin::Api;
 use crate::clock::Clock;
 use crate::config::{Config, Loaded, SecretError, Store};
-use crate::delivery::{Messenger, Outcome};
+use crate::delivery::{Outcome, Platform};
 use crate::http::{Admin, Guard, Hooks, Readiness, admin_router, public_router, serve};
+use crate::key::Queues;
 use crate::lane::{Composer, Runner, Works};
 use crate::layers::observe::Observer;
 use crate::lifecycle::Lifecycle;
-use crate::messenger::transport::Transport;
 use crate::outbox::{Outbox, OutboxError, Postgres, PostgresOptions, PostgresUrl, Sqlite, SqliteOptions};
-use crate::source::{GIVE_UP_AFTER_HOURS, Intake, Queues, Reader, Secrets};
+use crate::source::{GIVE_UP_AFTER_HOURS, Intake, Reader, Secrets};
 use crate::telemetry::{ByMessenger, ByOutcome, Metrics};
 use crate::template::{Locale, Templates};
+use crate::transport::Transport;
 
 /// Settled deliveries are looked through for old ones this often.
 const EXPIRE_EVERY: Duration = Duration::from_secs(60);
@@ -289,8 +290,8 @@ fn host_of(url: &str) -> Option<String> {
 }
 
 impl Observer for Metrics {
-    fn attempt(&self, messenger: Messenger, outcome: Outcome, took: Duration) {
-        let (messenger, outcome) = (messenger.as_str(), outcome.as_str());
+    fn attempt(&self, to: Platform, outcome: Outcome, took: Duration) {
+        let (messenger, outcome) = (to.as_str(), outcome.as_str());
         self.attempts.get_or_create(&ByOutcome { messenger, outcome }).inc();
         self.attempt_seconds.get_or_create(&ByMessenger { messenger }).observe(took.as_secs_f64());
     }

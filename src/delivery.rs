@@ -1,5 +1,6 @@
 //! A delivery: the duty to place one event's message in one channel, from its planning to its receipt or its dead letter.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -51,6 +52,32 @@ impl std::fmt::Display for Messenger {
     }
 }
 
+/// Whom calls go to.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Platform {
+    Messenger(Messenger),
+    Tracker,
+    /// A code host that is asked for a review's comments.
+    CodeHost,
+}
+
+impl Platform {
+    /// As the label `messenger` of the metrics has it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Messenger(messenger) => messenger.as_str(),
+            Self::Tracker => "tracker",
+            Self::CodeHost => "code-host",
+        }
+    }
+}
+
+impl std::fmt::Display for Platform {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
 /// How a message stands to those before it about the same issue in the same conversation.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Style {
@@ -59,6 +86,63 @@ pub enum Style {
     Post,
     /// The first begins a thread, later ones reply to it.
     Thread,
+}
+
+/// One change to an issue. As a route has it, its texts are Handlebars; as a part has it, they are what is sent.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// Writes fields, by their keys. An empty text clears one.
+    Set {
+        fields: BTreeMap<String, String>,
+        /// What is cleared is cleared only while it holds this.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        was: Option<String>,
+    },
+    Transition {
+        /// The key of the status where it leads.
+        to: String,
+        /// The transition's id, where several lead there. `None`: the first.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<String>,
+        /// Of the transition's screen.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        fields: BTreeMap<String, String>,
+    },
+    Comment(Words),
+    /// Links the issue to an object of the external application.
+    Link {
+        key: String,
+        application: String,
+    },
+}
+
+/// What a comment says.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Words {
+    Text(String),
+    /// The name of a template.
+    Template(String),
+}
+
+impl Action {
+    /// The word for it in `config.yaml`.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Set { .. } => "set",
+            Self::Transition { .. } => "transition",
+            Self::Comment(_) => "comment",
+            Self::Link { .. } => "link",
+        }
+    }
+}
+
+/// The greatest number that is known for a name; a smaller one changes nothing.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Mark {
+    pub name: String,
+    pub number: i64,
 }
 
 /// The messenger's own name of a message that was placed. A thread, a card and a later look-up need it.
@@ -78,6 +162,18 @@ pub enum Receipt {
         /// The message that it replies to.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reply_to: Option<i64>,
+    },
+    /// An action on an issue was done.
+    Issue {
+        /// The issue's key, as Tracker's answer has it: another than was asked for, when the issue was moved.
+        key: String,
+        /// In words for people, as in "open → readyForTest".
+        did: String,
+        /// `false`: it was so already.
+        changed: bool,
+        /// The new comment's or link's.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        id: Option<String>,
     },
     /// The messenger said that it took the message and gave no name that could be read (incoming webhooks never do).
     Unnumbered,
@@ -113,16 +209,16 @@ pub enum OnUnclear {
 #[derive(Debug, thiserror::Error)]
 pub enum SendError {
     /// Surely not sent: no connection was made.
-    #[error("the messenger could not be reached")]
+    #[error("could not be reached")]
     Unreached(#[source] BoxError),
     /// Surely not sent: the breaker is open and this call was not its probe.
-    #[error("not tried: the messenger failed ten times in a row")]
+    #[error("not tried: ten calls in a row failed")]
     BreakerOpen { probe_in: Duration },
     /// Surely not sent: this replica no longer holds the lane.
     #[error("not tried: the lease on the lane has ended")]
     LeaseLost,
-    /// Surely not posted; the messenger wants a pause. `wait` is what it named.
-    #[error("paused by the messenger: {code}")]
+    /// Surely not done; the other side wants a pause. `wait` is what it named.
+    #[error("told to pause: {code}")]
     Paced { code: String, wait: Option<Duration>, scope: Scope },
     /// It may already stand in the channel.
     #[error("no answer that could be understood to a message that was sent: {what}")]

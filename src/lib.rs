@@ -39,8 +39,8 @@
 //! # Around it
 //!
 //! [`cli`] has a file for each command, [`app`] puts the parts together, [`config`] reads `config.yaml` with every
-//! finding and its place ([`yaml`]), [`admin`] shows the outbox, [`clock`], [`lifecycle`], [`telemetry`] and [`tls`] serve
-//! all, and [`simulator`] is Slack and Telegram over HTTP, for tests and, with a page, for `demo`. Imports point one way;
+//! finding and its place ([`yaml`]), [`admin`] shows the outbox, [`transport`] makes the calls that leave, [`key`]
+//! finds issue keys in texts, [`clock`], [`lifecycle`], [`telemetry`] and [`tls`] serve all, and [`simulator`] is Slack and Telegram over HTTP, for tests and, with a page, for `demo`. Imports point one way;
 //! `tests/architecture.rs` holds it.
 
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "a test is the outside that the bans name"))]
@@ -54,6 +54,7 @@ pub mod delivery;
 pub mod event;
 pub mod finding;
 pub mod http;
+pub mod key;
 pub mod lane;
 pub mod layers;
 pub mod lifecycle;
@@ -66,4 +67,5 @@ pub mod source;
 pub mod telemetry;
 pub mod template;
 pub mod tls;
+pub mod transport;
 pub mod yaml;

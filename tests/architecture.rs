@@ -12,15 +12,17 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("source", &["route", "outbox"]),
     ("admin", &["outbox", "template", "route", "messenger::slack::format", "messenger::telegram::format"]),
     ("lane", &["outbox", "template", "messenger", "route"]),
-    ("messenger", &["layers"]),
+    ("messenger", &["layers", "transport"]),
     ("route", &[]),
     ("template", &[]),
     ("outbox", &[]),
     ("layers", &[]),
+    ("transport", &[]),
 ];
 /// Known by all; of each other they know nothing, but that time rules the lifecycle and that
 /// YAML is read to findings.
-const COMMON: &[&str] = &["event", "message", "delivery", "finding", "clock", "telemetry", "tls", "lifecycle", "yaml"];
+const COMMON: &[&str] =
+    &["event", "message", "delivery", "finding", "clock", "telemetry", "tls", "lifecycle", "yaml", "key"];
 
 #[test]
 fn imports_point_one_way() {

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use campanile::event::{Document, Event, SourceName};
-use campanile::source::{Call, Queues, Reader, Said, Secrets, Source};
+use campanile::key::Queues;
+use campanile::source::{Call, Reader, Said, Secrets, Source};
 use http::{HeaderMap, HeaderValue, Method};
 use jiff::Timestamp;
 use serde_json::Value;

@@ -11,16 +11,17 @@ use sha2::{Digest, Sha256};
 use super::{StartError, composer, reader};
 use crate::clock::Clock;
 use crate::config::{Channel, Config, Conversation, Loaded, Placed, Secret, SlackPace, TelegramPace};
-use crate::delivery::Messenger;
+use crate::delivery::{Messenger, Platform};
 use crate::lane::{self, Plan, Quota, Rates};
 use crate::layers::breaker::Breaker;
-use crate::messenger::sender::{self, Limits, Sender, Target};
-use crate::messenger::transport::Transport;
+use crate::layers::stack::{Limits, Watched};
+use crate::messenger::sender::{self, Sender, Target};
 use crate::messenger::{slack, telegram};
 use crate::outbox::Place;
 use crate::source::{Rules, Secrets, Source};
 use crate::telemetry::Metrics;
 use crate::template::Templates;
+use crate::transport::Transport;
 
 /// What outlives a configuration, and what it is built with.
 pub struct Ground<'a> {
@@ -183,7 +184,9 @@ impl Accounts<'_> {
         let messenger = channel.conversation.messenger();
         let breaker = breaker_of(name).unwrap_or_else(|| Breaker::new((*clock).clone()));
         let limits = Limits { seed, ..Limits::default() };
-        let observer = (*metrics).clone();
+        let to = Platform::Messenger(messenger);
+        let (observer, clock) = ((*metrics).clone(), (*clock).clone());
+        let watched = Watched { to, breaker: breaker.clone(), observer, clock };
         let (sender, rates) = match &channel.conversation {
             Conversation::Slack { .. } | Conversation::SlackWebhook { .. } => {
                 let slack = self.config.slack.as_ref();
@@ -197,7 +200,7 @@ impl Accounts<'_> {
                     per_conversation: Some((pace.per_channel_per_second, pace.burst)),
                     ..Rates::default()
                 });
-                (sender::sender(messenger, client, &limits, &breaker, observer, clock), rates)
+                (sender::sender(client, &limits, watched), rates)
             }
             Conversation::Telegram { .. } => {
                 let telegram = self.config.telegram.as_ref();
@@ -215,7 +218,7 @@ impl Accounts<'_> {
                     per_group: Some(Quota::new(pace.per_group_per_minute, Duration::from_secs(60))),
                     per_account: Some(Quota::new(pace.per_bot_per_second, Duration::from_secs(1))),
                 });
-                (sender::sender(messenger, client, &limits, &breaker, observer, clock), rates)
+                (sender::sender(client, &limits, watched), rates)
             }
         };
         Ok((Account { messenger, breaker, rates }, sender))

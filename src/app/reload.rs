@@ -20,11 +20,11 @@ use crate::config::{Config, Loaded};
 use crate::finding::Finding;
 use crate::lane::{Pace, Runner, Works};
 use crate::lifecycle::Lifecycle;
-use crate::messenger::transport::Transport;
 use crate::outbox::Place;
 use crate::source::Intake;
 use crate::telemetry::ByEnd;
 use crate::template::Templates;
+use crate::transport::Transport;
 
 pub struct Reloader {
     transport: Transport,

@@ -2,16 +2,25 @@
 //! concurrency limit), so that nothing stands between the look at the lease and the call but the call itself.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use tower::{Layer, Service};
 
 use crate::delivery::SendError;
 
+/// Whether the lane's lease is still ours. Asked right before each try.
+pub type LeaseCheck = Arc<dyn Fn() -> bool + Send + Sync>;
+
 /// A request that is made in the name of a lease.
 pub trait Leased {
     /// Whether the lease is still ours. Asked once for each try, so it must be cheap and must not block.
     fn is_leased(&self) -> bool;
+
+    /// It asks and changes nothing: without an answer it is as good as not sent.
+    fn changes_nothing(&self) -> bool {
+        false
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default)]

@@ -10,32 +10,32 @@ use jiff::Timestamp;
 use tower::{Layer, Service};
 
 use crate::clock::Clock;
-use crate::delivery::{Messenger, Outcome, SendError};
+use crate::delivery::{Outcome, Platform, SendError};
 
 /// Who counts. Called from the hot path: it must not block.
 pub trait Observer: Send + Sync + 'static {
     /// A call was made (or at least a connection was tried), and ended so after `took`.
-    fn attempt(&self, messenger: Messenger, outcome: Outcome, took: Duration);
+    fn attempt(&self, to: Platform, outcome: Outcome, took: Duration);
 
     /// Nothing was tried: the breaker is open ([`Outcome::BreakerOpen`]) or the lease has ended ([`Outcome::LeaseLost`]).
-    fn not_tried(&self, _messenger: Messenger, _outcome: Outcome) {}
+    fn not_tried(&self, _to: Platform, _outcome: Outcome) {}
 }
 
 /// Nobody counts.
 impl Observer for () {
-    fn attempt(&self, _: Messenger, _: Outcome, _: Duration) {}
+    fn attempt(&self, _: Platform, _: Outcome, _: Duration) {}
 }
 
 #[derive(Clone)]
 pub struct ObserveLayer {
-    messenger: Messenger,
+    to: Platform,
     observer: Arc<dyn Observer>,
     clock: Clock,
 }
 
 impl ObserveLayer {
-    pub fn new(messenger: Messenger, observer: Arc<dyn Observer>, clock: Clock) -> Self {
-        Self { messenger, observer, clock }
+    pub fn new(to: Platform, observer: Arc<dyn Observer>, clock: Clock) -> Self {
+        Self { to, observer, clock }
     }
 }
 
@@ -89,14 +89,14 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let end = ready!(this.attempt.poll(cx));
-        let ObserveLayer { messenger, observer, clock } = this.seen;
+        let ObserveLayer { to, observer, clock } = this.seen;
         let outcome = end.as_ref().map_or_else(Outcome::of, |_| Outcome::Delivered);
         match outcome {
-            Outcome::BreakerOpen | Outcome::LeaseLost => observer.not_tried(*messenger, outcome),
+            Outcome::BreakerOpen | Outcome::LeaseLost => observer.not_tried(*to, outcome),
             _ => {
                 // A clock that was set back meanwhile makes the time negative; then none is better than a wrong one.
                 let took = Duration::try_from(clock.now().duration_since(*this.started)).unwrap_or_default();
-                observer.attempt(*messenger, outcome, took);
+                observer.attempt(*to, outcome, took);
             }
         }
         Poll::Ready(end)
@@ -110,17 +110,18 @@ mod tests {
     use tower::{ServiceBuilder, ServiceExt, service_fn};
 
     use super::*;
+    use crate::delivery::Messenger;
 
     #[derive(Default)]
     struct Notes(Mutex<Vec<String>>);
 
     impl Observer for Notes {
-        fn attempt(&self, messenger: Messenger, outcome: Outcome, took: Duration) {
-            self.0.lock().unwrap().push(format!("{messenger} {} {took:?}", outcome.as_str()));
+        fn attempt(&self, to: Platform, outcome: Outcome, took: Duration) {
+            self.0.lock().unwrap().push(format!("{to} {} {took:?}", outcome.as_str()));
         }
 
-        fn not_tried(&self, messenger: Messenger, outcome: Outcome) {
-            self.0.lock().unwrap().push(format!("{messenger} not tried: {}", outcome.as_str()));
+        fn not_tried(&self, to: Platform, outcome: Outcome) {
+            self.0.lock().unwrap().push(format!("{to} not tried: {}", outcome.as_str()));
         }
     }
 
@@ -138,7 +139,7 @@ mod tests {
                     _ => Ok(()),
                 })
             });
-            let layer = ObserveLayer::new(Messenger::Slack, notes.clone(), clock.clone());
+            let layer = ObserveLayer::new(Platform::Messenger(Messenger::Slack), notes.clone(), clock.clone());
             let _ = ServiceBuilder::new().layer(layer).service(client).oneshot(()).await;
         }
         insta::assert_snapshot!(notes.0.lock().unwrap().join("\n"), @r"

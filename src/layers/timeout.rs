@@ -2,13 +2,14 @@
 //! messenger's, and a retry has a time of its own.
 
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tower::{Layer, Service};
 
 use crate::clock::{Clock, Timer};
 use crate::delivery::SendError;
+use crate::layers::lease::Leased;
 
 #[derive(Clone)]
 pub struct AttemptTimeoutLayer {
@@ -40,6 +41,7 @@ pub struct AttemptTimeout<S> {
 impl<S, R> Service<R> for AttemptTimeout<S>
 where
     S: Service<R, Error = SendError>,
+    R: Leased,
 {
     type Response = S::Response;
     type Error = SendError;
@@ -50,7 +52,9 @@ where
     }
 
     fn call(&mut self, request: R) -> Attempt<S::Future> {
-        Attempt { attempt: self.inner.call(request), timer: self.clock.timer(self.limit), limit: self.limit }
+        let changes_nothing = request.changes_nothing();
+        let timer = self.clock.timer(self.limit);
+        Attempt { attempt: self.inner.call(request), timer, limit: self.limit, changes_nothing }
     }
 }
 
@@ -62,6 +66,7 @@ pin_project_lite::pin_project! {
         #[pin]
         timer: Timer,
         limit: Duration,
+        changes_nothing: bool,
     }
 }
 
@@ -76,10 +81,13 @@ where
         if let Poll::Ready(end) = this.attempt.poll(cx) {
             return Poll::Ready(end);
         }
-        // The messenger may hold the whole request by now, and dropping the attempt does not take it back.
-        this.timer
-            .poll(cx)
-            .map(|()| Err(SendError::Unclear { what: format!("no answer within {:?}", this.limit), cause: None }))
+        ready!(this.timer.poll(cx));
+        let what = format!("no answer within {:?}", this.limit);
+        Poll::Ready(Err(match *this.changes_nothing {
+            true => SendError::Unreached(what.into()),
+            // The other side may hold the whole request by now, and dropping the attempt does not take it back.
+            false => SendError::Unclear { what, cause: None },
+        }))
     }
 }
 
@@ -96,9 +104,7 @@ mod tests {
     #[tokio::test]
     async fn no_answer_in_time_is_unclear() {
         let clock = Clock::held(Timestamp::UNIX_EPOCH);
-        let silent = service_fn(|(): ()| std::future::pending::<Result<(), SendError>>());
-        let attempt = ServiceBuilder::new().layer(AttemptTimeoutLayer::new(LIMIT, clock.clone())).service(silent);
-        let mut attempt = std::pin::pin!(attempt.oneshot(()));
+        let mut attempt = std::pin::pin!(unanswered(&clock, Asks { only: false }));
 
         assert!(poll_once(attempt.as_mut()).await.is_pending());
         clock.pass(LIMIT - Duration::from_millis(1));
@@ -110,11 +116,40 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn who_only_asked_may_ask_again() {
+        let clock = Clock::held(Timestamp::UNIX_EPOCH);
+        let mut attempt = std::pin::pin!(unanswered(&clock, Asks { only: true }));
+        assert!(poll_once(attempt.as_mut()).await.is_pending());
+        clock.pass(LIMIT);
+        assert_eq!(attempt.await.unwrap_err().advice(), Advice::Again);
+    }
+
+    async fn unanswered(clock: &Clock, request: Asks) -> Result<(), SendError> {
+        let silent = service_fn(|_: Asks| std::future::pending::<Result<(), SendError>>());
+        let layer = AttemptTimeoutLayer::new(LIMIT, clock.clone());
+        ServiceBuilder::new().layer(layer).service(silent).oneshot(request).await
+    }
+
+    struct Asks {
+        only: bool,
+    }
+
+    impl Leased for Asks {
+        fn is_leased(&self) -> bool {
+            true
+        }
+
+        fn changes_nothing(&self) -> bool {
+            self.only
+        }
+    }
+
+    #[tokio::test]
     async fn an_answer_that_is_there_counts_however_late_it_is_read() {
         let clock = Clock::held(Timestamp::UNIX_EPOCH);
         let mut stack =
-            AttemptTimeoutLayer::new(LIMIT, clock.clone()).layer(service_fn(|(): ()| async { Ok("answer") }));
-        let attempt = stack.ready().await.unwrap().call(());
+            AttemptTimeoutLayer::new(LIMIT, clock.clone()).layer(service_fn(|_: Asks| async { Ok("answer") }));
+        let attempt = stack.ready().await.unwrap().call(Asks { only: false });
         clock.pass(LIMIT * 2);
         assert_eq!(attempt.await.unwrap(), "answer");
     }

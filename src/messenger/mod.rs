@@ -4,12 +4,7 @@
 pub mod sender;
 pub mod slack;
 pub mod telegram;
-pub mod transport;
 
 mod content;
-mod reply;
-
-#[cfg(test)]
-mod fixture;
 
 pub use content::Content;

@@ -1,29 +1,16 @@
-//! The way of a message to one messenger, as one tower stack.
+//! The way of a message to one messenger, through the tower stack.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use teloxide::payloads::SendMessage;
-use tower::limit::ConcurrencyLimitLayer;
-use tower::retry::RetryLayer;
-use tower::util::BoxCloneSyncService;
-use tower::{ServiceBuilder, service_fn};
 
 use super::slack::client::{Post, WebhookPost, WebhookUrl};
 use super::{Content, slack, telegram};
-use crate::clock::Clock;
-use crate::delivery::{DeliveryId, Messenger, Receipt, SendError};
-use crate::layers::breaker::{Breaker, BreakerLayer};
-use crate::layers::lease::{LeaseLayer, Leased};
-use crate::layers::observe::{ObserveLayer, Observer};
-use crate::layers::retry::QuickRetry;
-use crate::layers::timeout::AttemptTimeoutLayer;
+use crate::delivery::{DeliveryId, Receipt, SendError};
+use crate::layers::lease::{LeaseCheck, Leased};
+use crate::layers::stack::{Limits, Stack, Watched, stack};
 
-/// Cheap to clone. Use one clone for one call: `sender.clone().oneshot(call)`.
-pub type Sender = BoxCloneSyncService<Call, Receipt, SendError>;
-
-/// Whether the lane's lease is still ours. Asked right before each try.
-pub type LeaseCheck = Arc<dyn Fn() -> bool + Send + Sync>;
+pub type Sender = Stack<Call, Receipt>;
 
 /// Where a message goes.
 #[derive(Clone, Debug)]
@@ -126,44 +113,14 @@ impl Client for telegram::client::Client {
     }
 }
 
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// Attempts at the same time.
-    pub width: usize,
-    /// How long one attempt may take.
-    pub attempt: Duration,
-    /// Begins the row of the retries' jitters.
-    pub seed: u64,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { width: 256, attempt: Duration::from_secs(10), seed: 0 }
-    }
-}
-
-/// The way of a message to one messenger through one account, outermost layer first.
-pub fn sender<C: Client>(
-    messenger: Messenger,
-    client: C,
-    limits: &Limits,
-    breaker: &Breaker,
-    observer: Arc<dyn Observer>,
-    clock: &Clock,
-) -> Sender {
+/// The way of a message to one messenger through one account.
+pub fn sender<C: Client>(client: C, limits: &Limits, watched: Watched) -> Sender {
     let client = Arc::new(client);
-    ServiceBuilder::new()
-        .layer(BoxCloneSyncService::layer()) // one named type, so that no signature outgrows the screen
-        .layer(RetryLayer::new(QuickRetry::new(clock.clone(), limits.seed))) // only what provably did not arrive
-        .layer(ObserveLayer::new(messenger, observer, clock.clone())) // inside the retry: sees each try
-        .layer(BreakerLayer::new(breaker.clone())) // outside the limit: a refusal waits for no permit
-        .layer(ConcurrencyLimitLayer::new(limits.width)) // what hangs holds no more than this
-        .layer(LeaseLayer) // after every wait of ours, right before the call
-        .layer(AttemptTimeoutLayer::new(limits.attempt, clock.clone())) // no answer in time is unclear, not unreached
-        .service(service_fn(move |call: Call| {
-            let client = client.clone();
-            async move { client.send(&call).await }
-        }))
+    let send = move |call: Call| {
+        let client = client.clone();
+        async move { client.send(&call).await }
+    };
+    stack(send, limits, watched)
 }
 
 #[cfg(test)]

@@ -5,7 +5,6 @@
 mod auth;
 mod dedupe;
 mod intake;
-mod key;
 mod read;
 mod tracker;
 
@@ -21,7 +20,6 @@ use crate::outbox::Fingerprint;
 
 pub use auth::Secrets;
 pub use intake::{Answer, GIVE_UP_AFTER_HOURS, Intake, Rules};
-pub use key::{Place, Queues};
 pub use read::Reader;
 
 /// A configured intake of kind `tracker`.

@@ -15,8 +15,8 @@ use serde_json::{Map, Value};
 
 use self::repair::Mended;
 use self::taken::Taken;
-use super::key::{Place, Queues};
 use crate::event::Reading;
+use crate::key::{Place, Queues};
 
 /// What reading needs to know of the configuration.
 #[derive(Clone, Debug)]

@@ -3,16 +3,19 @@ use std::pin::pin;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::Poll;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::net::TcpListener;
 use tower::ServiceExt;
 
 use super::*;
-use crate::delivery::Outcome;
-use crate::layers::breaker::State;
-use crate::messenger::fixture::{Act, Fixture, json};
-use crate::messenger::transport::Transport;
+use crate::clock::Clock;
+use crate::delivery::{Messenger, Outcome, Platform};
+use crate::layers::breaker::{Breaker, State};
+use crate::layers::observe::Observer;
+use crate::transport::Transport;
+use crate::transport::fixture::{Act, Fixture, json};
 
 /// Ends its calls as the script says, and hangs when there is no more of it.
 #[derive(Default)]
@@ -36,11 +39,11 @@ impl Client for Arc<Scripted> {
 struct Notes(Mutex<Vec<String>>);
 
 impl Observer for Notes {
-    fn attempt(&self, _: Messenger, outcome: Outcome, _: Duration) {
+    fn attempt(&self, _: Platform, outcome: Outcome, _: Duration) {
         self.0.lock().unwrap().push(outcome.as_str().into());
     }
 
-    fn not_tried(&self, _: Messenger, outcome: Outcome) {
+    fn not_tried(&self, _: Platform, outcome: Outcome) {
         self.0.lock().unwrap().push(format!("({})", outcome.as_str()));
     }
 }
@@ -59,7 +62,9 @@ impl World {
         let client = Arc::new(Scripted { ends: Mutex::new(ends.into_iter().collect()), ..Scripted::default() });
         let (notes, breaker) = (Arc::new(Notes::default()), Breaker::new(clock.clone()));
         let limits = Limits { width, ..Limits::default() };
-        let sender = sender(Messenger::Telegram, client.clone(), &limits, &breaker, notes.clone(), &clock);
+        let to = Platform::Messenger(Messenger::Telegram);
+        let watched = Watched { to, breaker: breaker.clone(), observer: notes.clone(), clock: clock.clone() };
+        let sender = sender(client.clone(), &limits, watched);
         Self { clock, client, notes, breaker, sender }
     }
 
@@ -177,7 +182,9 @@ async fn over_sockets(api_url: &str, clock: &Clock) -> (Sender, Arc<Notes>) {
     let client =
         telegram::client::Client::new(Transport::new(clock.clone()).unwrap(), api_url, &"1:canary".into()).unwrap();
     let (notes, breaker) = (Arc::new(Notes::default()), Breaker::new(clock.clone()));
-    (sender(Messenger::Telegram, client, &Limits::default(), &breaker, notes.clone(), clock), notes)
+    let to = Platform::Messenger(Messenger::Telegram);
+    let watched = Watched { to, breaker, observer: notes.clone(), clock: clock.clone() };
+    (sender(client, &Limits::default(), watched), notes)
 }
 
 #[tokio::test]

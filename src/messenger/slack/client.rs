@@ -20,8 +20,8 @@ use super::connector::{Connector, POST_MESSAGE};
 use super::error::{Answer, of_api, of_webhook};
 use super::format::SlackContent;
 use crate::delivery::{DeliveryId, Receipt, Scope, SendError};
-use crate::messenger::reply::Secrets;
-use crate::messenger::transport::{AddressError, Transport, checked};
+use crate::transport::reply::Secrets;
+use crate::transport::{AddressError, Transport, checked};
 
 /// The account of one bot token, and the way to incoming webhooks. All its methods are cancel safe in that nothing
 /// breaks; a dropped post may have arrived.

@@ -17,8 +17,8 @@ use slack_morphism::{
 use url::Url;
 
 use crate::delivery::BoxError;
-use crate::messenger::reply;
-use crate::messenger::transport::{AddressError, Reply, Transport, join};
+use crate::transport::reply;
+use crate::transport::{AddressError, Reply, Transport, join};
 
 type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 

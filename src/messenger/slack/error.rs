@@ -8,8 +8,8 @@ use serde::Deserialize;
 use slack_morphism::errors::SlackClientError;
 
 use crate::delivery::{Receipt, Scope, SendError};
-use crate::messenger::reply::{self, Secrets, by_status};
-use crate::messenger::transport::TransportError;
+use crate::transport::TransportError;
+use crate::transport::reply::{self, Secrets, by_status};
 
 const API_URL: &str = "slack.api_url";
 const WEBHOOK_URL: &str = "slack_webhook";

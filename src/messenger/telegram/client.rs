@@ -13,8 +13,8 @@ use teloxide::types::{
 use super::error::receipt;
 use super::format::TelegramContent;
 use crate::delivery::{Receipt, SendError};
-use crate::messenger::reply::Secrets;
-use crate::messenger::transport::{AddressError, Transport, join};
+use crate::transport::reply::Secrets;
+use crate::transport::{AddressError, Transport, join};
 
 /// A forum's first topic. Clients know it by this id; a message that names it is refused.
 /// Source: telegram-bot-api `Client.cpp`, `check_message_topic`.

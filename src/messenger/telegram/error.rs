@@ -5,8 +5,8 @@ use http::StatusCode;
 use serde::Deserialize;
 
 use crate::delivery::{Receipt, Scope, SendError};
-use crate::messenger::reply::{self, Secrets, by_status};
-use crate::messenger::transport::Reply;
+use crate::transport::Reply;
+use crate::transport::reply::{self, Secrets, by_status};
 
 const API_URL: &str = "telegram.api_url";
 

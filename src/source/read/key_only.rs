@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::taken::KEY_NAMES;
-use crate::source::key::is_key;
+use crate::key::is_key;
 
 /// The keys in a text that follow a key's name as in JSON, each once, two at most: more than one says all. A `.json`
 /// variable's quotes are escaped, so its text cannot hold one.

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::source::key::is_key;
+use crate::key::is_key;
 
 /// Names under which bodies carry an issue's key; `issue` is a key or an object with one.
 pub const KEY_NAMES: &[&str] = &["key", "issue_key", "issueKey", "issue.key", "issue"];

@@ -4,7 +4,7 @@ use slack_morphism::prelude::SlackBlock;
 use super::*;
 use crate::clock::Clock;
 use crate::delivery::Advice;
-use crate::messenger::fixture::{self, Fixture};
+use crate::transport::fixture::{self, Fixture};
 
 fn content() -> SlackContent {
     let block = SlackBlock::Unknown(json!({"type": "rich_text", "elements": []}));

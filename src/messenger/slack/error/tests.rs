@@ -4,10 +4,10 @@ use slack_morphism::SlackMessageContent;
 use super::*;
 use crate::clock::Clock;
 use crate::delivery::{Advice, DeliveryId};
-use crate::messenger::fixture::{Act, Fixture, answer, json, told};
 use crate::messenger::slack::client::{Client, Post, WebhookPost, WebhookUrl};
 use crate::messenger::slack::format::SlackContent;
-use crate::messenger::transport::Transport;
+use crate::transport::Transport;
+use crate::transport::fixture::{Act, Fixture, answer, json, told};
 
 const TOKEN: &str = "xoxb-canary";
 

@@ -4,7 +4,7 @@ use teloxide::types::MessageEntity;
 
 use super::*;
 use crate::clock::Clock;
-use crate::messenger::fixture::{self, Fixture};
+use crate::transport::fixture::{self, Fixture};
 
 fn content() -> TelegramContent {
     TelegramContent {

@@ -4,10 +4,10 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::clock::Clock;
-use crate::messenger::fixture::{Act, Fixture, answer, json, told};
 use crate::messenger::telegram::client::{Client, message};
 use crate::messenger::telegram::format::TelegramContent;
-use crate::messenger::transport::Transport;
+use crate::transport::Transport;
+use crate::transport::fixture::{Act, Fixture, answer, json, told};
 
 const TOKEN: &str = "12345:token-canary";
 

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use tokio::net::TcpListener;
 
 use super::*;
-use crate::messenger::fixture::{Act, Fixture, answer};
+use crate::transport::fixture::{Act, Fixture, answer};
 
 const SECRET: &str = "SECRET-CANARY";
 

@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use crate::delivery::{Scope, SendError};
-use crate::messenger::transport::TransportError;
+use crate::transport::TransportError;
 
 /// The longest piece of a messenger's text that goes into an error, in characters.
 const LONGEST_EXCERPT: usize = 200;

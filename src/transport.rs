@@ -1,7 +1,11 @@
-//! The one way to both messengers: HTTP/1.1 POSTs of JSON over a pool of connections.
+//! The one way out, to the messengers, to Tracker and to code hosts: HTTP/1.1 over a pool of connections.
 //!
 //! HTTP/1 on purpose: a call that is given up closes its connection, so a dead one is not used again. Over HTTP/2
 //! all calls share one connection, and while it is silently dead they all fail until TCP gives up, minutes later.
+
+#[cfg(test)]
+pub mod fixture;
+pub mod reply;
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -9,7 +13,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
-use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -24,13 +28,18 @@ use crate::tls;
 /// From the look-up of the name to the end of the TLS handshake.
 pub const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 
-/// A messenger's answers have a few kilobytes; what is longer is not read.
+/// Answers have a few kilobytes; what is longer is not read.
 pub const LONGEST_REPLY: usize = 1 << 20;
 
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 const IDLE: Duration = Duration::from_secs(60);
 /// More than calls are ever in flight to one host, so that a burst does not end with connections thrown away.
 const IDLE_PER_HOST: usize = 512;
+
+/// The content type of a body of JSON.
+pub const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
+
+const SELF: HeaderValue = HeaderValue::from_static(concat!("campanile/", env!("CARGO_PKG_VERSION")));
 
 /// Why there is no reply. Neither the address nor a header is in it or in what caused it: both hold secrets.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +64,15 @@ pub enum AddressError {
     Webhook,
     #[error("the token is empty or holds a character that no token has")]
     Token,
+}
+
+/// What goes out. The client's own name is added to its headers.
+#[derive(Clone)]
+pub struct Request {
+    pub method: Method,
+    pub uri: Uri,
+    pub headers: HeaderMap,
+    pub body: Vec<u8>,
 }
 
 /// What came back, whatever its status.
@@ -93,23 +111,36 @@ impl Transport {
         Ok(Self { client })
     }
 
-    /// Sends one POST. Redirects are not followed. There is no limit of time but for the connection's: that is the
-    /// caller's. A dropped call may have arrived.
+    /// Sends one POST of JSON. See [`Transport::call`].
+    ///
+    /// # Errors
+    /// That there is no reply.
     pub async fn post(
         &self,
         uri: Uri,
         authorization: Option<HeaderValue>,
         json: Vec<u8>,
     ) -> Result<Reply, TransportError> {
-        let mut request = Request::new(Full::from(json));
-        *request.method_mut() = Method::POST;
-        *request.uri_mut() = uri;
-        let headers = request.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
-        headers.insert(USER_AGENT, HeaderValue::from_static(concat!("campanile/", env!("CARGO_PKG_VERSION"))));
+        let mut headers = HeaderMap::with_capacity(4);
+        headers.insert(CONTENT_TYPE, JSON);
         if let Some(secret) = authorization {
             headers.insert(AUTHORIZATION, secret);
         }
+        self.call(Request { method: Method::POST, uri, headers, body: json }).await
+    }
+
+    /// Sends one request. Redirects are not followed. There is no limit of time but for the connection's: that is the
+    /// caller's. A dropped call may have arrived.
+    ///
+    /// # Errors
+    /// That there is no reply.
+    pub async fn call(&self, request: Request) -> Result<Reply, TransportError> {
+        let Request { method, uri, headers, body } = request;
+        let mut request = http::Request::new(Full::from(body));
+        *request.method_mut() = method;
+        *request.uri_mut() = uri;
+        *request.headers_mut() = headers;
+        request.headers_mut().insert(USER_AGENT, SELF);
         // `is_connect` alone proves that not a byte of the request left: hyper reports every other end of a
         // connection in the same way whether or not the server has read the request.
         let (head, body) = match self.client.request(request).await {
@@ -126,14 +157,14 @@ impl Transport {
 }
 
 /// Joins `<base>/<path>`; one trailing slash of `base` is dropped.
-pub(super) fn join(base: &str, path: &str) -> Result<Uri, AddressError> {
+pub fn join(base: &str, path: &str) -> Result<Uri, AddressError> {
     let base = base.strip_suffix('/').unwrap_or(base);
     checked(base).ok_or(AddressError::ApiUrl)?;
     Uri::try_from(format!("{base}/{path}")).map_err(|_| AddressError::ApiUrl)
 }
 
 /// The address when a call can be made to it: with scheme and host, and nothing after the path.
-pub(super) fn checked(address: &str) -> Option<Uri> {
+pub fn checked(address: &str) -> Option<Uri> {
     let uri = Uri::try_from(address).ok()?;
     let fits = matches!(uri.scheme_str(), Some("http" | "https"))
         && uri.host().is_some_and(|host| !host.is_empty())
