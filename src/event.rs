@@ -233,6 +233,32 @@ impl Review {
     }
 }
 
+/// Where reviews are done. Forgejo is Gitea.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Host {
+    BitbucketCloud,
+    /// Data Center, and the older Server.
+    BitbucketServer,
+    GitHub,
+    GitLab,
+    Gitea,
+}
+
+impl Host {
+    pub const ALL: [Self; 5] = [Self::BitbucketCloud, Self::BitbucketServer, Self::GitHub, Self::GitLab, Self::Gitea];
+
+    /// The kind of its source, and `review.host`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::BitbucketCloud => "bitbucket-cloud",
+            Self::BitbucketServer => "bitbucket-server",
+            Self::GitHub => "github",
+            Self::GitLab => "gitlab",
+            Self::Gitea => "gitea",
+        }
+    }
+}
+
 /// A test bench that a pipeline tells of.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]

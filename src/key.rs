@@ -43,6 +43,16 @@ pub enum Place {
     Branch,
 }
 
+/// Which count of several keys in one place. Source: code-hosts.md, section 12.7.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Keys {
+    First,
+    #[default]
+    All,
+    /// Several are none.
+    Refuse,
+}
+
 /// The queues whose issues are looked for: `tracker.queues`. Empty: not known; then what everybody's texts hold
 /// (`UTF-8`, `CVE-2024`) is left out, and a wrong key is still possible.
 #[derive(Clone, Debug, Default)]
