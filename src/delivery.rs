@@ -1,9 +1,12 @@
 //! A delivery: the duty to place one event's message in one channel, from its planning to its receipt or its dead letter.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+
+use crate::event::ChannelName;
 
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -135,6 +138,37 @@ impl Action {
             Self::Comment(_) => "comment",
             Self::Link { .. } => "link",
         }
+    }
+}
+
+/// What a delivery has to do.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Duty {
+    /// To place a message.
+    Message { channel: ChannelName, template: Arc<str>, style: Style },
+    /// To change an issue.
+    Action { issue: String, action: Action },
+    /// To ask Tracker what is known of the event's issue and to route the event then. It is no delivery yet: its event is
+    /// `to route`. The name of the line keeps the order of those who must not overtake each other: the issue's key.
+    Route { line: String },
+}
+
+/// One delivery that an event asks for.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Planned {
+    pub duty: Duty,
+    pub route: Arc<str>,
+    /// Milliseconds since 1970.
+    pub give_up_at: i64,
+    /// It ends at once, for this reason.
+    pub filtered: Option<&'static str>,
+}
+
+impl Planned {
+    /// The place of an event that is to be routed. It is not given up.
+    pub fn to_route(line: &str) -> Self {
+        let duty = Duty::Route { line: line.to_owned() };
+        Self { duty, route: "".into(), give_up_at: i64::MAX, filtered: None }
     }
 }
 

@@ -19,8 +19,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("layers", &[]),
     ("transport", &[]),
 ];
-/// Known by all; of each other they know nothing, but that time rules the lifecycle and that
-/// YAML is read to findings.
+/// Known by all; of each other they know nothing, but that time rules the lifecycle, that YAML is read to findings and
+/// that a delivery is an event's.
 const COMMON: &[&str] =
     &["event", "message", "delivery", "finding", "clock", "telemetry", "tls", "lifecycle", "yaml", "key"];
 
@@ -58,6 +58,7 @@ fn allowed(arrows: &BTreeMap<&str, &[&str]>, part: &str, known: &str) -> bool {
         "main" => root == "cli",
         "simulator" | "lifecycle" => root == "clock",
         "yaml" => root == "finding",
+        "delivery" => root == "event",
         _ if COMMON.contains(&part) => false,
         _ if COMMON.contains(&root) => true,
         _ => reaches(arrows, part, known),

@@ -12,9 +12,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use campanile::clock::Clock;
-use campanile::delivery::{EventId, Messenger, Style};
+use campanile::delivery::{Duty, EventId, Messenger, Planned, Style};
 use campanile::outbox::{
-    Accepted, Arrival, Aside, Fingerprint, Outbox, OutboxError, Place, Planned, Postgres, PostgresOptions, PostgresUrl,
+    Accepted, Arrival, Aside, Fingerprint, Outbox, OutboxError, Place, Plan, Postgres, PostgresOptions, PostgresUrl,
 };
 use tempfile::TempDir;
 
@@ -52,7 +52,8 @@ fn channel() -> campanile::event::ChannelName {
 
 fn arrival(n: u8) -> Arrival {
     let give_up_at = START + 3_600_000;
-    let (route, template) = ("all".into(), "issue".into());
+    let duty = Duty::Message { channel: channel(), template: "issue".into(), style: Style::Post };
+    let route = "all".into();
     Arrival {
         received_at: START,
         fingerprint: Fingerprint([n; 16]),
@@ -61,7 +62,8 @@ fn arrival(n: u8) -> Arrival {
         kind: "issue.created".into(),
         issue: None,
         document: "{}".into(),
-        planned: vec![Planned { channel: channel(), route, template, style: Style::Post, give_up_at }],
+        plan: Plan::Routed(vec![Planned { duty, route, give_up_at, filtered: None }]),
+        guard: None,
         room: None,
     }
 }

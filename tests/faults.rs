@@ -8,9 +8,9 @@ mod outages;
 use std::sync::Arc;
 use std::time::Duration;
 
-use campanile::delivery::{DeliveryId, Messenger, Style};
+use campanile::delivery::{DeliveryId, Duty, Messenger, Planned, Style};
 use campanile::event::ChannelName;
-use campanile::outbox::{Arrival, Fingerprint, Outbox, Place, Planned, Sqlite, SqliteOptions};
+use campanile::outbox::{Arrival, Fingerprint, Outbox, Place, Plan, Sqlite, SqliteOptions};
 
 use crate::harness::{Setup, World};
 
@@ -73,11 +73,10 @@ impl World {
             fingerprint[..8].copy_from_slice(&n.to_le_bytes());
             let (route, template) = ("all".into(), "issue".into());
             let planned = Planned {
-                channel: name(n % channels),
+                duty: Duty::Message { channel: name(n % channels), template, style: Style::Post },
                 route,
-                template,
-                style: Style::Post,
                 give_up_at: now + 259_200_000,
+                filtered: None,
             };
             let arrival = Arrival {
                 received_at: now,
@@ -87,7 +86,8 @@ impl World {
                 kind: "issue.created".into(),
                 issue: Some("TEST-1".into()),
                 document: format!(r#"{{"issue":{{"key":"TEST-1","summary":"message {n}"}}}}"#),
-                planned: vec![planned],
+                plan: Plan::Routed(vec![planned]),
+                guard: None,
                 room: None,
             };
             let outbox = outbox.clone();

@@ -2,6 +2,7 @@
 //! gets a line at the end.
 
 mod ending;
+mod issues;
 mod lanes;
 mod taking;
 
@@ -10,10 +11,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use campanile::clock::Clock;
-use campanile::delivery::{DeliveryId, EventId, Messenger, Outcome, Receipt, Style};
+use campanile::delivery::{DeliveryId, Duty, EventId, Messenger, Outcome, Planned, Receipt, Style};
 use campanile::outbox::{
     Accepted, Arrival, Aside, Attempt, Due, Filter, Fingerprint, Hold, Lease, Ledger, Millis, Next, Outbox,
-    OutboxError, Part, Place, Planned, Postgres, PostgresOptions, Replay, Settlement, Sqlite, SqliteOptions, State,
+    OutboxError, Part, Place, Plan, Postgres, PostgresOptions, Replay, Settlement, Sqlite, SqliteOptions, State,
     Thread, Until,
 };
 use serde_json::value::RawValue;
@@ -102,7 +103,7 @@ impl<S: Store> Bench<S> {
     async fn accept(&self, n: u8, channels: &[&str]) -> EventId {
         match self.outbox.accept(arrival(n, self.clock.now_ms(), channels)).await.unwrap() {
             Accepted::New { event, deliveries } => {
-                assert_eq!(deliveries, channels.len());
+                assert_eq!(deliveries, Some(channels.len()));
                 event
             }
             Accepted::Duplicate { event } => panic!("{event} is no duplicate"),
@@ -178,11 +179,14 @@ fn place(channel: &str, lane: &str) -> Place {
 
 fn arrival(n: u8, now: Millis, channels: &[&str]) -> Arrival {
     let planned = channels.iter().map(|channel| Planned {
-        channel: (*channel).to_owned().try_into().unwrap(),
+        duty: Duty::Message {
+            channel: (*channel).to_owned().try_into().unwrap(),
+            template: "issue".into(),
+            style: Style::Post,
+        },
         route: "all".into(),
-        template: "issue".into(),
-        style: Style::Post,
         give_up_at: now + 72 * HOUR,
+        filtered: None,
     });
     Arrival {
         received_at: now,
@@ -192,14 +196,15 @@ fn arrival(n: u8, now: Millis, channels: &[&str]) -> Arrival {
         kind: "issue.created".into(),
         issue: Some(format!("TEST-{n}")),
         document: format!(r#"{{"issue":{{"key":"TEST-{n}"}}}}"#),
-        planned: planned.collect(),
+        plan: Plan::Routed(planned.collect()),
+        guard: None,
         room: None,
     }
 }
 
 fn settlement(delivery: DeliveryId, at: Millis, to: Next) -> Settlement {
     let parts = (to == Next::Delivered).then(|| vec![part("one", Some("1.000001"))]);
-    Settlement { delivery, at, to, parts, attempt: None, thread: None, hold: None }
+    Settlement { delivery, at, to, parts, attempt: None, thread: None, hold: None, marks: Vec::new() }
 }
 
 fn part(text: &str, ts: Option<&str>) -> Part {
@@ -264,6 +269,21 @@ contract! {
         only_what_ended_long_ago_is_deleted
         old_rows_go_in_small_batches
         a_closed_outbox_says_so;
+    issues:
+        each_issue_has_a_lane_of_its_own
+        placing_channels_leaves_lanes_of_issues_alone
+        a_lane_at_rest_is_made_known_again_by_its_next_delivery
+        a_hold_of_a_lane_at_rest_is_kept
+        an_issue_is_forgotten_with_its_last_event
+        an_event_to_route_is_counted_and_routed_in_its_order
+        an_event_that_says_nothing_after_all_is_ignored
+        routing_under_an_ended_lease_writes_nothing
+        events_to_route_count_as_waiting
+        what_is_filtered_is_listed_and_may_be_wanted_after_all
+        either_mark_makes_a_duplicate
+        a_mark_only_grows
+        a_settlement_that_is_not_ours_marks_nothing
+        the_head_of_an_issue_is_marked_when_its_holder_died;
 }
 
 /// Two schedulers over one file would both send.

@@ -11,10 +11,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use campanile::clock::Clock;
-use campanile::delivery::{Messenger, Style};
+use campanile::delivery::{Duty, Messenger, Planned, Style};
 use campanile::outbox::{
-    Arrival, Due, Fingerprint, LaneId, Lease, Next, Outbox, OutboxError, Part, Place, Planned, Postgres,
-    PostgresOptions, Settlement, Until,
+    Arrival, Due, Fingerprint, LaneId, Lease, Next, Outbox, OutboxError, Part, Place, Plan, Postgres, PostgresOptions,
+    Settlement, Until,
 };
 use serde_json::value::RawValue;
 
@@ -87,6 +87,7 @@ impl Replica {
             attempt: None,
             thread: None,
             hold: None,
+            marks: Vec::new(),
         };
         self.outbox.settle(turn, settlement).await
     }
@@ -105,11 +106,14 @@ fn place(n: usize) -> Place {
 
 fn arrival(n: u8, now: i64, lanes: std::ops::Range<usize>) -> Arrival {
     let planned = lanes.map(|lane| Planned {
-        channel: format!("c{lane}").try_into().unwrap(),
+        duty: Duty::Message {
+            channel: format!("c{lane}").try_into().unwrap(),
+            template: "issue".into(),
+            style: Style::Post,
+        },
         route: "all".into(),
-        template: "issue".into(),
-        style: Style::Post,
         give_up_at: now + 3_600_000,
+        filtered: None,
     });
     Arrival {
         received_at: now,
@@ -119,7 +123,8 @@ fn arrival(n: u8, now: i64, lanes: std::ops::Range<usize>) -> Arrival {
         kind: "issue.created".into(),
         issue: Some(format!("TEST-{n}")),
         document: format!(r#"{{"issue":{{"key":"TEST-{n}"}}}}"#),
-        planned: planned.collect(),
+        plan: Plan::Routed(planned.collect()),
+        guard: None,
         room: None,
     }
 }
@@ -188,7 +193,7 @@ async fn each_lane_is_one_replicas_wherever_the_calls_come_in() {
     for ((replica, turns), conversations) in [(&one, &ones), (&other, &others)].into_iter().zip(&mut conversations) {
         for turn in turns {
             assert!(replica.outbox.holds(turn));
-            let channel = replica.outbox.heads(turn, 1).await.unwrap().remove(0).channel;
+            let channel = replica.outbox.heads(turn, 1).await.unwrap().remove(0).place();
             conversations.insert(channel.as_str()[1..].parse::<usize>().unwrap() / TOPICS);
             replica.settle(turn).await.unwrap();
         }
@@ -249,8 +254,16 @@ impl Replica {
     async fn settle_as(&self, turn: &Lease, eyes: &Replica, theirs: &Lease) -> Result<(), OutboxError> {
         let head = eyes.outbox.heads(theirs, 1).await.unwrap().remove(0);
         let to = Next::Dead { reason: "late".into() };
-        let settlement =
-            Settlement { delivery: head.id, at: 0, to, parts: None, attempt: None, thread: None, hold: None };
+        let settlement = Settlement {
+            delivery: head.id,
+            at: 0,
+            to,
+            parts: None,
+            attempt: None,
+            thread: None,
+            hold: None,
+            marks: Vec::new(),
+        };
         self.outbox.settle(turn, settlement).await
     }
 }

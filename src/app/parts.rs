@@ -18,6 +18,7 @@ use crate::layers::stack::{Limits, Watched};
 use crate::messenger::sender::{self, Sender, Target};
 use crate::messenger::{slack, telegram};
 use crate::outbox::Place;
+use crate::route::{LoopGuard, Planner};
 use crate::source::{Rules, Secrets, Source};
 use crate::telemetry::Metrics;
 use crate::template::Templates;
@@ -66,12 +67,13 @@ impl Parts {
         let give_up_after = config.channels.iter();
         let give_up_after =
             give_up_after.filter_map(|channel| Some((channel.name.clone(), channel.give_up_after_hours?))).collect();
+        let planner = Arc::new(Planner { router, give_up_after, loop_guard: LoopGuard::default() });
         let admin_token = config.server.admin_token.as_ref();
         Ok(Self {
             hash: hash.iter().take(6).map(|byte| format!("{byte:02x}")).collect(),
             places: config.channels.iter().map(place).collect(),
-            rules: Rules { sources: sources(&config, secrets)?, router, give_up_after },
-            plan: Plan { composer: composer(&config, templates), channels, senders },
+            rules: Rules { sources: sources(&config, secrets)?, planner: planner.clone() },
+            plan: Plan { composer: composer(&config, templates), channels, senders, planner },
             accounts: accounts.into_iter().map(|(name, (account, _))| (name, account)).collect(),
             admin_token: admin_token.map(|token| secrets.resolve("server.admin_token", token)).transpose()?,
             keep: Duration::from_secs(u64::from(config.retention_days) * 24 * 60 * 60),
@@ -156,7 +158,7 @@ fn lane_channel(channel: &Channel, secrets: &Resolver<'_>) -> Result<lane::Chann
 
 /// A token, or an incoming webhook, with what is shared by those who use it.
 pub struct Account {
-    pub messenger: Messenger,
+    pub platform: Platform,
     pub breaker: Breaker,
     pub rates: Rates,
 }
@@ -184,9 +186,9 @@ impl Accounts<'_> {
         let messenger = channel.conversation.messenger();
         let breaker = breaker_of(name).unwrap_or_else(|| Breaker::new((*clock).clone()));
         let limits = Limits { seed, ..Limits::default() };
-        let to = Platform::Messenger(messenger);
+        let platform = Platform::Messenger(messenger);
         let (observer, clock) = ((*metrics).clone(), (*clock).clone());
-        let watched = Watched { to, breaker: breaker.clone(), observer, clock };
+        let watched = Watched { to: platform, breaker: breaker.clone(), observer, clock };
         let (sender, rates) = match &channel.conversation {
             Conversation::Slack { .. } | Conversation::SlackWebhook { .. } => {
                 let slack = self.config.slack.as_ref();
@@ -221,6 +223,6 @@ impl Accounts<'_> {
                 (sender::sender(client, &limits, watched), rates)
             }
         };
-        Ok((Account { messenger, breaker, rates }, sender))
+        Ok((Account { platform, breaker, rates }, sender))
     }
 }

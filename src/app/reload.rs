@@ -142,14 +142,14 @@ impl Reloader {
     pub(super) async fn staff(&self, accounts: HashMap<Arc<str>, Account>) {
         let mut running = self.running.lock().await;
         let Running { runners, random, .. } = &mut *running;
-        for (name, Account { messenger, breaker, rates }) in accounts {
+        for (name, Account { platform, breaker, rates }) in accounts {
             if let Some(runner) = runners.get(&name) {
                 runner.start_over(rates).await;
                 continue;
             }
             let (works, lifecycle) = (self.works.clone(), self.lifecycle.clone());
             let runner =
-                Arc::new(Runner::new(name.clone(), messenger, works, breaker, Pace::new(rates), random, lifecycle));
+                Arc::new(Runner::new(name.clone(), platform, works, breaker, Pace::new(rates), random, lifecycle));
             runners.insert(name, runner.clone());
             let _ = self.new_runners.send(runner); // nobody takes it only while all is stopping
         }

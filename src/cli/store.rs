@@ -21,7 +21,7 @@ use crate::config::{Config, Store, reach};
 use crate::delivery::{DeliveryId, EventId};
 use crate::finding::suggest;
 use crate::outbox::{Filter, Outbox, OutboxError, Replay, Sqlite, SqliteFile, State};
-use crate::source::GIVE_UP_AFTER_HOURS;
+use crate::route::GIVE_UP_AFTER_HOURS;
 
 /// Dead letters that one call makes due again at most.
 const BATCH: u64 = 1_000;

@@ -43,7 +43,17 @@ pub(super) fn read(index: usize, node: &Node, findings: &mut Findings) -> Option
     fields.close(findings);
     let (channels, places) = channels.into_iter().unzip();
     Some(RouteRead {
-        route: Route { name, when, channels, template, style, continues, disabled, give_up_after_hours },
+        route: Route {
+            name,
+            when,
+            channels,
+            actions: Vec::new(),
+            template,
+            style,
+            continues,
+            disabled,
+            give_up_after_hours,
+        },
         place: name_node.unwrap_or(node).place,
         channels: places,
         template: template_node.map(|node| node.place),

@@ -5,6 +5,7 @@
 
 mod compose;
 mod deliver;
+mod message;
 mod pace;
 mod slots;
 mod trouble;
@@ -20,12 +21,13 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::clock::Clock;
-use crate::delivery::{Messenger, OnUnclear};
+use crate::delivery::{OnUnclear, Platform};
 use crate::event::ChannelName;
 use crate::layers::breaker::{self, Breaker};
 use crate::lifecycle::Lifecycle;
 use crate::messenger::sender::{Sender, Target};
 use crate::outbox::{LaneId, Lease, Millis, Outbox, Until};
+use crate::route::Planner;
 use crate::telemetry::{ByAccount, Metrics};
 
 pub use compose::{Composer, Failure};
@@ -62,6 +64,8 @@ pub struct Plan {
     pub channels: HashMap<ChannelName, Channel>,
     /// By account.
     pub senders: HashMap<Arc<str>, Sender>,
+    /// What routes an event that was to be routed.
+    pub planner: Arc<Planner>,
 }
 
 /// What every runner shares.
@@ -78,7 +82,7 @@ pub struct Works {
 /// Serves the lanes of one account until it is told to stop.
 pub struct Runner {
     pub account: Arc<str>,
-    pub messenger: Messenger,
+    pub platform: Platform,
     works: Arc<Works>,
     breaker: Breaker,
     pace: Pace,
@@ -98,7 +102,7 @@ pub struct Runner {
 impl Runner {
     pub fn new(
         account: Arc<str>,
-        messenger: Messenger,
+        platform: Platform,
         works: Arc<Works>,
         breaker: Breaker,
         pace: Pace,
@@ -107,7 +111,7 @@ impl Runner {
     ) -> Self {
         Self {
             account,
-            messenger,
+            platform,
             breaker,
             pace,
             turnstile: RwLock::default(),

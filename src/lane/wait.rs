@@ -7,7 +7,7 @@ use tracing::{info, warn};
 
 use super::Runner;
 use super::deliver::{Then, Way};
-use crate::delivery::{Advice, Messenger, Scope};
+use crate::delivery::{Advice, Messenger, Platform, Scope};
 use crate::outbox::{Attempt, Hold, Lease, Millis, Until};
 use crate::telemetry::ByAccount;
 
@@ -47,8 +47,8 @@ impl Runner {
                         let until = self.later(self.lanes_in_trouble.probe_in(lease.lane));
                         // A probe that finds the same is no news.
                         if way.due.reason.as_ref() != Some(&attempt.detail) {
-                            let (channel, delivery) = (&way.due.channel, way.due.id.0);
-                            warn!(%channel, delivery, reason, "the lane is held until somebody mends this; probing");
+                            let (channel, delivery) = (way.due.place(), way.due.id.0);
+                            warn!(channel, delivery, reason, "the lane is held until somebody mends this; probing");
                         }
                         (Some(Hold { until, reason, needs_a_person: true }), Until::Now)
                     }
@@ -83,7 +83,7 @@ impl Runner {
     /// Telegram speaks of a chat first; when a second chat hears the same soon after, the bot is meant. Slack says whom
     /// it means.
     fn whom_it_means(&self, lease: &Lease, scope: Scope) -> Scope {
-        if self.messenger != Messenger::Telegram {
+        if self.platform != Platform::Messenger(Messenger::Telegram) {
             return scope;
         }
         let now = self.works.clock.elapsed();

@@ -6,7 +6,7 @@ use teloxide::payloads::SendMessage;
 
 use super::slack::client::{Post, WebhookPost, WebhookUrl};
 use super::{Content, slack, telegram};
-use crate::delivery::{DeliveryId, Receipt, SendError};
+use crate::delivery::{DeliveryId, Messenger, Receipt, SendError};
 use crate::layers::lease::{LeaseCheck, Leased};
 use crate::layers::stack::{Limits, Stack, Watched, stack};
 
@@ -18,6 +18,15 @@ pub enum Target {
     Slack { channel: String },
     SlackWebhook { url: WebhookUrl },
     Telegram { chat: i64, topic: Option<i32> },
+}
+
+impl Target {
+    pub fn messenger(&self) -> Messenger {
+        match self {
+            Self::Slack { .. } | Self::SlackWebhook { .. } => Messenger::Slack,
+            Self::Telegram { .. } => Messenger::Telegram,
+        }
+    }
 }
 
 /// One message (or one part of one) to be placed. Cheap to clone.

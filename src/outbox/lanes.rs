@@ -120,6 +120,16 @@ impl Lanes {
         self.lanes.keys().copied()
     }
 
+    /// Forgets the lanes of these accounts where nothing waits and nobody sends from; gives them.
+    pub fn forget_resting(&mut self, of: impl Fn(&str) -> bool) -> Vec<LaneId> {
+        let rests = |lane: &mut Lane| of(&lane.account) && lane.line == Line::Out;
+        self.lanes.extract_if(|_, lane| rests(lane)).map(|(id, _)| id).collect()
+    }
+
+    pub fn account(&self, id: LaneId) -> Option<&str> {
+        self.lanes.get(&id).map(|lane| &*lane.account)
+    }
+
     /// Nothing waits there, and nobody sends from it.
     pub fn is_at_rest(&self, id: LaneId) -> bool {
         self.lanes.get(&id).is_none_or(|lane| lane.line == Line::Out)

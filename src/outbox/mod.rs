@@ -10,6 +10,7 @@
 //!   delay ([`Until`]) does not. What waits for a person stays held, and its next probe is due at once.
 //! - Both ledgers balance in every committed state; the tables themselves refuse anything else.
 
+mod issue_lane;
 mod lanes;
 mod postgres;
 mod shown;
@@ -24,9 +25,10 @@ use async_trait::async_trait;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::delivery::{DeliveryId, EventId, Messenger, Outcome, Receipt, Style};
+use crate::delivery::{DeliveryId, Duty, EventId, Mark, Messenger, Outcome, Planned, Receipt, Style};
 use crate::event::{ChannelName, SourceName};
 
+pub use issue_lane::IssueLane;
 pub use postgres::{Postgres, PostgresOptions, PostgresUrl};
 pub use shown::{ChannelGauge, DeliveryRow, EventRow, Filter, Fleet, Gauges, Ledger};
 pub use sqlite::{Sqlite, SqliteFile, SqliteOptions};
@@ -50,26 +52,72 @@ pub struct Arrival {
     pub issue: Option<String>,
     /// The event's document, JSON, without `event.id`.
     pub document: String,
-    pub planned: Vec<Planned>,
+    pub plan: Plan,
+    /// The same thing in another call's words: known, it is a duplicate too, for as long.
+    pub guard: Option<Fingerprint>,
     /// Its share of the memory for bodies: dropped when the event is stored or refused, and not when its caller stops
     /// waiting.
     pub room: Option<Arc<dyn Any + Send + Sync>>,
 }
 
-/// One delivery of an arriving event.
+/// Where an arriving event leads.
 #[derive(Clone, Debug)]
-pub struct Planned {
-    pub channel: ChannelName,
-    pub route: Arc<str>,
-    pub template: Arc<str>,
-    pub style: Style,
-    pub give_up_at: Millis,
+pub enum Plan {
+    Routed(Vec<Planned>),
+    /// It is to be routed later, in the order of this line.
+    ToRoute {
+        line: String,
+    },
+}
+
+impl Plan {
+    /// How many rows will wait for somebody.
+    pub(crate) fn waiting(&self) -> usize {
+        match self {
+            Self::Routed(planned) => Self::waiting_of(planned),
+            Self::ToRoute { .. } => 1,
+        }
+    }
+
+    pub(crate) fn waiting_of(planned: &[Planned]) -> usize {
+        planned.iter().filter(|planned| planned.filtered.is_none()).count()
+    }
+
+    /// How many deliveries its sender is told of.
+    pub(crate) fn deliveries(&self) -> Option<usize> {
+        match self {
+            Self::Routed(planned) => Some(planned.len()),
+            Self::ToRoute { .. } => None,
+        }
+    }
+}
+
+/// What became of an event that was to be routed.
+#[derive(Clone, Debug)]
+pub struct Routing {
+    /// The row that kept its place in the line.
+    pub delivery: DeliveryId,
+    pub to: Routed,
+}
+
+#[derive(Clone, Debug)]
+pub enum Routed {
+    /// With what is known of it now.
+    Event { kind: String, issue: Option<String>, document: String, planned: Vec<Planned> },
+    /// It says nothing after all.
+    Ignored,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Accepted {
-    New { event: EventId, deliveries: usize },
-    Duplicate { event: EventId },
+    /// `deliveries` is not known before the event is routed.
+    New {
+        event: EventId,
+        deliveries: Option<usize>,
+    },
+    Duplicate {
+        event: EventId,
+    },
 }
 
 /// A call that became no event.
@@ -178,11 +226,10 @@ impl Until {
 pub struct Due {
     pub id: DeliveryId,
     pub event: EventId,
-    pub channel: ChannelName,
+    pub duty: Duty,
     pub route: String,
-    pub template: String,
-    /// The issue whose thread it belongs to.
-    pub thread: Option<String>,
+    /// The event's.
+    pub issue: Option<String>,
     /// The event's document, JSON, without `event.id`.
     pub document: String,
     pub planned_at: Millis,
@@ -195,6 +242,24 @@ pub struct Due {
     pub reason: Option<String>,
     /// The rendered parts, once a first attempt was settled.
     pub parts: Option<Vec<Part>>,
+}
+
+impl Due {
+    /// The name of its channel, or of the issue's lane.
+    pub fn place(&self) -> String {
+        match (&self.duty, IssueLane::of(&self.duty)) {
+            (Duty::Message { channel, .. }, _) => channel.to_string(),
+            (_, lane) => lane.map(|lane| lane.name()).unwrap_or_default(),
+        }
+    }
+
+    /// The issue whose thread its message belongs to.
+    pub fn thread(&self) -> Option<&str> {
+        match self.duty {
+            Duty::Message { style: Style::Thread, .. } => self.issue.as_deref(),
+            _ => None,
+        }
+    }
 }
 
 /// One message of a delivery: nearly always the only one.
@@ -251,6 +316,8 @@ pub struct Settlement {
     pub thread: Option<Thread>,
     /// `None` leaves the lane's hold as it is; a delivered part ends it.
     pub hold: Option<Hold>,
+    /// What is known from then on.
+    pub marks: Vec<Mark>,
 }
 
 /// The thread of an issue in a lane.
@@ -264,6 +331,10 @@ pub struct Thread {
 pub enum Next {
     Delivered,
     Dead {
+        reason: String,
+    },
+    /// It is not to be done any more.
+    Filtered {
         reason: String,
     },
     /// Still the head of its lane.
@@ -287,6 +358,7 @@ pub enum State {
     Pending,
     Delivered,
     Dead,
+    Filtered,
 }
 
 /// One batch of what retention deletes.
@@ -323,7 +395,7 @@ pub enum OutboxError {
     LeaseLost(LaneId),
     #[error("there is no delivery {0}")]
     NoSuchDelivery(DeliveryId),
-    #[error("delivery {id} is {}: only a dead letter can be replayed", match .state { State::Pending => "pending", State::Delivered => "delivered", State::Dead => "dead" })]
+    #[error("delivery {id} is {}: only a dead letter can be replayed", match .state { State::Pending => "pending", State::Delivered => "delivered", State::Dead => "dead", State::Filtered => "filtered" })]
     NotDead { id: DeliveryId, state: State },
     #[error("{0}")]
     Opening(String),
@@ -350,6 +422,9 @@ pub trait Outbox: Send + Sync {
     /// What began the issue's thread in the lane; forgotten when retention has passed since.
     async fn thread(&self, lease: &Lease, issue: &str) -> Result<Option<Receipt>, OutboxError>;
     async fn settle(&self, lease: &Lease, settlement: Settlement) -> Result<(), OutboxError>;
+    /// Routes an event that was to be routed: its place in the line goes, its deliveries come, in one transaction. Gives
+    /// how many.
+    async fn route(&self, lease: &Lease, routing: Routing) -> Result<usize, OutboxError>;
     fn release(&self, lease: Lease, until: Until);
     /// Gives back a lease whose holder broke off in the middle: what it was sending may have arrived, so the lane's head
     /// is marked unclear. The heads of all lanes are, when a process died without [`Outbox::close`].
@@ -377,6 +452,10 @@ pub trait Outbox: Send + Sync {
 
     async fn hold_account(&self, account: &str, hold: Option<Hold>) -> Result<(), OutboxError>;
     fn account_hold(&self, account: &str) -> Option<Hold>;
+    /// The greatest number that was ever kept for the name; forgotten when retention has passed since.
+    async fn mark(&self, name: &str) -> Result<Option<i64>, OutboxError>;
+    /// Keeps a number, unless a greater one is known.
+    async fn raise(&self, mark: Mark) -> Result<(), OutboxError>;
     /// Telegram chats that became another chat.
     async fn remember_move(&self, from: i64, to: i64) -> Result<(), OutboxError>;
     async fn moves(&self) -> Result<HashMap<i64, i64>, OutboxError>;

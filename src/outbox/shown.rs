@@ -45,6 +45,9 @@ pub struct Gauges {
     pub commit_seconds: Vec<f64>,
 }
 
+/// The lanes of all issues together, among the channels of [`Gauges`].
+pub(super) const ALL_ISSUES: &str = "issue:*";
+
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ChannelGauge {
     pub pending: u64,
@@ -70,7 +73,8 @@ pub struct EventRow {
     pub issue: Option<String>,
     #[serde(serialize_with = "as_time")]
     pub received_at: Millis,
-    pub deliveries: i64,
+    /// `None`: it is to be routed.
+    pub deliveries: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub document: Option<Box<RawValue>>,
 }

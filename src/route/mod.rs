@@ -5,6 +5,7 @@
 //! numbers are `int`. A condition that fails or gives no boolean counts as not matched, is counted, and is explained.
 
 mod check;
+mod plan;
 mod router;
 mod token;
 mod value;
@@ -16,9 +17,10 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+pub use plan::{GIVE_UP_AFTER_HOURS, LoopGuard, Plan, Planner};
 pub use router::Router;
 
-use crate::delivery::Style;
+use crate::delivery::{Action, Style};
 use crate::event::ChannelName;
 use crate::finding::Place;
 
@@ -29,6 +31,8 @@ pub struct Route {
     /// `None`: always.
     pub when: Option<Condition>,
     pub channels: Vec<ChannelName>,
+    /// What is done to the event's issue, in this order.
+    pub actions: Vec<Action>,
     /// `None`: the template of the event's family.
     pub template: Option<String>,
     pub style: Style,
@@ -70,9 +74,9 @@ impl Condition {
     }
 }
 
-/// One delivery that an event asks for.
+/// One message that a route asks for.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Planned {
+pub struct Asked {
     pub channel: ChannelName,
     /// The route that planned it: the first of those that name the channel.
     pub route: Arc<str>,
@@ -83,11 +87,21 @@ pub struct Planned {
     pub give_up_after_hours: Option<u32>,
 }
 
+/// One action that a route asks for.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct AskedAction {
+    pub action: Action,
+    pub route: Arc<str>,
+    pub give_up_after_hours: Option<u32>,
+}
+
 /// What the routes make of one event.
 #[derive(Debug, Default)]
 pub struct Routed {
     /// In the order of the routes, each channel once.
-    pub planned: Vec<Planned>,
+    pub planned: Vec<Asked>,
+    /// In the order of the routes.
+    pub actions: Vec<AskedAction>,
     /// Conditions that gave no answer. To be counted by route; their routes did not match.
     pub failed: Vec<Failed>,
 }

@@ -10,8 +10,8 @@ use cel::{Context, Env, ExecutionError, Program};
 use super::check::{Mistake, mistakes};
 use super::token::{LONGEST, tokens, too_deep};
 use super::value::Wanted;
-use super::{Condition, Explained, Failed, Failure, Planned, Route, Routed};
-use crate::delivery::Style;
+use super::{Asked, AskedAction, Condition, Explained, Failed, Failure, Route, Routed};
+use crate::delivery::{Action, Style};
 use crate::event::{ChannelName, Document};
 use crate::finding::Finding;
 
@@ -30,6 +30,7 @@ struct Rule {
     name: Arc<str>,
     when: When,
     channels: Vec<ChannelName>,
+    actions: Vec<Action>,
     template: Option<Arc<str>>,
     style: Style,
     continues: bool,
@@ -92,6 +93,7 @@ impl Router {
                 name: route.name.as_str().into(),
                 when: if route.disabled { When::Disabled } else { when },
                 channels: route.channels.clone(),
+                actions: route.actions.clone(),
                 template: route.template.as_deref().map(Into::into),
                 style: route.style,
                 continues: route.continues,
@@ -110,7 +112,7 @@ impl Router {
             if let Verdict::Failed(why) = verdict {
                 routed.failed.push(Failed { route: rule.name.clone(), why });
             } else if verdict.matches() {
-                rule.plan(&mut routed.planned);
+                rule.ask(&mut routed);
                 if !rule.continues {
                     break;
                 }
@@ -171,11 +173,14 @@ impl Rule {
         }
     }
 
-    /// Plans this rule's channels, but for those that a rule above has planned.
-    fn plan(&self, planned: &mut Vec<Planned>) {
+    /// Asks for this rule's actions and channels, but for channels that a rule above has asked for.
+    fn ask(&self, routed: &mut Routed) {
+        let (route, give_up_after_hours) = (&self.name, self.give_up_after_hours);
+        let asked = |action: &Action| AskedAction { action: action.clone(), route: route.clone(), give_up_after_hours };
+        routed.actions.extend(self.actions.iter().map(asked));
         for channel in &self.channels {
-            if !planned.iter().any(|delivery| delivery.channel == *channel) {
-                planned.push(Planned {
+            if !routed.planned.iter().any(|message| message.channel == *channel) {
+                routed.planned.push(Asked {
                     channel: channel.clone(),
                     route: self.name.clone(),
                     template: self.template.clone(),

@@ -11,6 +11,7 @@ fn route(name: &str, when: &str) -> Route {
     Route {
         name: name.to_owned(),
         when: (!when.is_empty()).then(|| condition(when)),
+        actions: Vec::new(),
         channels: vec![channel("ops")],
         template: None,
         style: Style::Post,
@@ -116,6 +117,7 @@ fn the_walk_ends_at_the_first_match_unless_it_continues() {
     let misses = route("misses", "event.degraded");
     let continues = Route { continues: true, template: Some("critical".into()), ..route("continues", "") };
     let both = Route {
+        actions: Vec::new(),
         channels: vec![channel("ops"), channel("chat"), channel("chat")],
         give_up_after_hours: Some(2),
         ..route("ends", "true")

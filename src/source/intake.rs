@@ -9,18 +9,16 @@ use tracing::{debug, info, warn};
 
 use super::{Call, Said, Source};
 use crate::clock::Clock;
-use crate::delivery::EventId;
-use crate::event::{ChannelName, Document, Event, family};
-use crate::outbox::{Accepted, Arrival, Aside, Millis, Outbox, OutboxError, Planned};
-use crate::route::Router;
+use crate::delivery::{EventId, Planned};
+use crate::event::Event;
+use crate::outbox::{Accepted, Arrival, Aside, Millis, Outbox, OutboxError, Plan};
+use crate::route::Planner;
 use crate::telemetry::{ByRoute, Metrics};
 
 /// Tracker waits ten seconds. What could not be stored in eight is answered 500, the one status it repeats.
 const STORED_WITHIN: Duration = Duration::from_secs(8);
 /// Of an unreadable call this much is kept.
 const KEPT_OF_UNREADABLE: usize = 64 * 1024;
-/// After so many hours without a receipt a delivery becomes a dead letter.
-pub const GIVE_UP_AFTER_HOURS: u32 = 72;
 
 /// What a sender is told.
 #[derive(Debug)]
@@ -28,7 +26,8 @@ pub enum Answer {
     /// Stored and on disk.
     Accepted {
         event: EventId,
-        deliveries: usize,
+        /// Not known before it is routed.
+        deliveries: Option<usize>,
     },
     Duplicate {
         event: EventId,
@@ -43,9 +42,7 @@ pub enum Answer {
 /// What a configuration makes of calls: who may call, and where it leads.
 pub struct Rules {
     pub sources: HashMap<String, Source>,
-    pub router: Router,
-    /// The channels' own `give_up_after_hours`.
-    pub give_up_after: HashMap<ChannelName, u32>,
+    pub planner: Arc<Planner>,
 }
 
 /// All sources with what stands behind them.
@@ -84,7 +81,8 @@ impl Intake {
                     kind: event.event.kind.clone(),
                     issue: event.issue.as_ref().map(|issue| issue.key.clone()),
                     document,
-                    planned,
+                    plan: Plan::Routed(planned),
+                    guard: None,
                     room: Some(call.room.clone()),
                 };
                 match self.in_time(self.outbox.accept(arrival)).await {
@@ -92,7 +90,7 @@ impl Intake {
                         let kind = &event.event.kind;
                         let issue = event.issue.as_ref().map_or("", |issue| &issue.key);
                         info!(event = id.0, source = %source.name, kind, issue, deliveries, "accepted");
-                        if deliveries == 0 {
+                        if deliveries == Some(0) {
                             self.metrics.unrouted.inc();
                         }
                         Answer::Accepted { event: id, deliveries }
@@ -113,24 +111,12 @@ impl Intake {
         let document = serde_json::to_string(event).map_err(|error| error.to_string())?;
         // Those that count now, not those by which the call was let in: its body may have taken its time, and a reload
         // may have come between.
-        let rules = self.rules.borrow().clone();
-        let routed = rules.router.route(&Document::new(&document, None));
-        for failed in &routed.failed {
+        let planner = self.rules.borrow().planner.clone();
+        let plan = planner.plan(event, &document, false, now);
+        for failed in &plan.failed {
             self.metrics.condition_errors.get_or_create(&ByRoute { route: failed.route.to_string() }).inc();
         }
-        let planned = routed.planned.into_iter().map(|planned| {
-            let hours = planned.give_up_after_hours.or_else(|| rules.give_up_after.get(&planned.channel).copied());
-            let hours = hours.unwrap_or(GIVE_UP_AFTER_HOURS);
-            Planned {
-                template: planned.template.unwrap_or_else(|| family(&event.event.kind).into()),
-                channel: planned.channel,
-                style: planned.style,
-                route: planned.route,
-                give_up_at: now.saturating_add(i64::from(hours) * 3_600_000),
-            }
-        });
-        let planned = planned.collect();
-        Ok((document, planned))
+        Ok((document, plan.planned))
     }
 
     async fn in_time<T>(&self, stored: impl Future<Output = Result<T, OutboxError>>) -> Result<T, Option<OutboxError>> {

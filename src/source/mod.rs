@@ -19,7 +19,7 @@ use crate::event::{Event, SourceName};
 use crate::outbox::Fingerprint;
 
 pub use auth::Secrets;
-pub use intake::{Answer, GIVE_UP_AFTER_HOURS, Intake, Rules};
+pub use intake::{Answer, Intake, Rules};
 pub use read::Reader;
 
 /// A configured intake of kind `tracker`.

@@ -132,7 +132,7 @@ fn what_a_template_gets_wrong_is_found_with_its_place() {
         ("a\n{{issue.sumary}}", "2:3 no event has `issue.sumary` (did you mean `issue.summary`?)"),
         (
             "я {{#if x}}{{/if}}",
-            "1:9 no event has `x` (it has `actor`, `bench`, `body`, `changes`, `channel`, `comment`, `event`, `issue`, `review`; what the call itself brought is under `body`)",
+            "1:9 no event has `x` (it has `actor`, `bench`, `body`, `changes`, `channel`, `comment`, `event`, `issue`, `link`, `review`; what the call itself brought is under `body`)",
         ),
         ("{{issue.status}}", "1:3 `issue.status` is not a text (write `{{issue.status.display}}`)"),
         ("{{issue.fields}}", "1:3 `issue.fields` is not a text (write `{{issue.fields.…}}`)"),

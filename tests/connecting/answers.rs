@@ -77,6 +77,7 @@ async fn an_attempt_whose_settlement_was_not_answered_is_written_once() {
         attempt: Some(Attempt { at, took_ms: 5, outcome: Outcome::Unclear, detail: "reset".into() }),
         thread: None,
         hold: Some(hold.clone()),
+        marks: Vec::new(),
     };
     let lost = Lost::of(&server, "attempts").await.answer(outbox.settle(&turn, failed(START))).await;
     assert!(matches!(lost, Err(OutboxError::Unavailable(_))), "{lost:?}");
@@ -105,7 +106,7 @@ async fn a_row_that_is_refused_says_nothing_of_the_store() {
     let delivery = outbox.heads(&turn, 1).await.unwrap().remove(0).id;
     let (to, reason) = (Next::Pending { unclear: false }, "\0".into());
     let hold = Some(Hold { until: START, reason, needs_a_person: false });
-    let bad = Settlement { delivery, at: START, to, parts: None, attempt: None, thread: None, hold };
+    let bad = Settlement { delivery, at: START, to, parts: None, attempt: None, thread: None, hold, marks: Vec::new() };
     assert!(matches!(outbox.settle(&turn, bad).await, Err(OutboxError::Unavailable(_))));
     assert!(
         outbox.can_write() && !writable.has_changed().unwrap(),

@@ -82,10 +82,12 @@ pub async fn a_thread_belongs_to_its_lane_and_is_forgotten_in_time<S: Store>() {
     let mut bench = Bench::<S>::new().await;
     let receipt = |ts: &str| Receipt::Slack { channel: "C1".into(), ts: ts.into(), thread: None };
     let mut planned = arrival(1, START, &["a", "a"]);
-    planned.planned[1].style = Style::Thread;
+    let Plan::Routed(deliveries) = &mut planned.plan else { panic!("it is routed") };
+    let Duty::Message { style, .. } = &mut deliveries[1].duty else { panic!("it is a message") };
+    *style = Style::Thread;
     bench.outbox.accept(planned).await.unwrap();
     let (lease, heads) = bench.head("slack").await;
-    assert_eq!(heads.iter().map(|due| due.thread.as_deref()).collect::<Vec<_>>(), [None, Some("TEST-1")]);
+    assert_eq!(heads.iter().map(|due| due.thread()).collect::<Vec<_>>(), [None, Some("TEST-1")]);
     assert_eq!(bench.outbox.thread(&lease, "TEST-1").await.unwrap(), None);
     for (due, ts) in heads.iter().zip(["1.1", "2.2"]) {
         let thread = Some(Thread { issue: "TEST-1".into(), parent: receipt(ts) });

@@ -70,7 +70,7 @@ pub async fn a_lane_with_many_does_not_delay_a_lane_with_one<S: Store>() {
     for _ in 0..3 {
         let lease = bench.outbox.claim("slack", 1).await.unwrap().remove(0);
         let head = bench.outbox.heads(&lease, 1).await.unwrap().remove(0);
-        served.push(head.channel.to_string());
+        served.push(head.place());
         bench.settle(&lease, head.id, Next::Delivered).await.unwrap();
         bench.outbox.release(lease, Until::Now);
     }
@@ -88,7 +88,7 @@ pub async fn lanes_that_become_due_together_take_turns<S: Store>() {
         for (turn, lease) in bench.outbox.claim("slack", 8).await.unwrap().into_iter().enumerate() {
             if turn == 0 {
                 let head = bench.outbox.heads(&lease, 1).await.unwrap().remove(0);
-                served.push(head.channel.to_string());
+                served.push(head.place());
                 bench.settle(&lease, head.id, Next::Delivered).await.unwrap();
             }
             bench.outbox.release(lease, Until::Paced(START + (round + 1) * 1_000));

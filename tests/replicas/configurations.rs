@@ -23,7 +23,7 @@ async fn sent(replicas: &[&Replica], messages: usize) -> Vec<(usize, String)> {
                 for turn in replica.outbox.claim("slack", LANES).await.unwrap() {
                     for head in replica.outbox.heads(&turn, 16).await.unwrap() {
                         replica.delivered(&turn, &head).await.unwrap();
-                        sent.push((at, head.channel.to_string()));
+                        sent.push((at, head.place()));
                     }
                     replica.outbox.release(turn, Until::Now);
                 }
@@ -63,12 +63,12 @@ async fn a_channel_that_another_replica_sends_to_is_led_anew_when_that_leaves_it
     let (one, other) = two(&database).await;
     other.accept(1, 0..LANES).await;
     let held = other.claimed(1).await.remove(0);
-    let channel = other.outbox.heads(&held, 1).await.unwrap().remove(0).channel;
+    let channel = other.outbox.heads(&held, 1).await.unwrap().remove(0).place();
     let mut places: Vec<Place> = (0..LANES).map(place).collect();
-    let moved = places.iter_mut().find(|place| place.channel == channel).unwrap();
+    let moved = places.iter_mut().find(|place| place.channel.as_str() == channel).unwrap();
     (moved.lane, moved.conversation) = ("slack:NEW".into(), "slack:NEW".into());
     one.outbox.place(places).await.unwrap();
-    assert_eq!(other.outbox.heads(&held, 1).await.unwrap()[0].channel, channel, "it is still sent from there");
+    assert_eq!(other.outbox.heads(&held, 1).await.unwrap()[0].place(), channel, "it is still sent from there");
     other.settle(&held).await.unwrap();
     other.accept(2, 0..LANES).await;
     other.outbox.release(held, Until::Now);
@@ -77,7 +77,7 @@ async fn a_channel_that_another_replica_sends_to_is_led_anew_when_that_leaves_it
         loop {
             for turn in one.outbox.claim("slack", LANES).await.unwrap() {
                 let heads = one.outbox.heads(&turn, 1).await.unwrap();
-                if heads.first().is_some_and(|head| head.channel == channel) {
+                if heads.first().is_some_and(|head| head.place() == channel) {
                     return heads;
                 }
             }
@@ -138,7 +138,7 @@ async fn the_latest_configuration_counts_though_a_channel_of_the_one_before_coul
     let mut places: Vec<Place> = (0..LANES).map(place).collect();
     other.accept(1, 0..LANES).await;
     let held = other.claimed(1).await.remove(0);
-    let stuck = number(other.outbox.heads(&held, 1).await.unwrap()[0].channel.as_str());
+    let stuck = number(other.outbox.heads(&held, 1).await.unwrap()[0].place().as_str());
     places[stuck] = led(stuck, "slack:NEW");
     one.outbox.place(places).await.unwrap();
     let moved = (stuck + TOPICS) % LANES; // of another conversation
@@ -247,7 +247,7 @@ async fn a_dead_replica_leaves_its_mark_on_what_it_served() {
     turn(&other).await; // it stands still from now on
     let turn = turn(&one).await;
     let heads = one.outbox.heads(&turn, 16).await.unwrap();
-    let marks: Vec<_> = heads.iter().map(|head| (head.channel.to_string(), head.unclear)).collect();
+    let marks: Vec<_> = heads.iter().map(|head| (head.place(), head.unclear)).collect();
     assert_eq!(marks, [("c0".to_owned(), false), ("c1".to_owned(), true)]);
 }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use super::placing::{channels, way_there};
 use super::statements::{Beat, Channels, ConversationId, Led, Served, Way};
 use crate::outbox::lanes::Lanes;
-use crate::outbox::{Held, Hold, LaneId, Lease, Millis, Place, ReplicaId};
+use crate::outbox::{Held, Hold, IssueLane, LaneId, Lease, Millis, Place, ReplicaId};
 
 #[derive(Default)]
 pub struct Book {
@@ -23,6 +23,8 @@ pub struct Book {
     channels: HashMap<LaneId, Vec<i64>>,
     /// The same as the other replicas know them.
     pub said: Channels,
+    /// Lanes of issues that are known, each with its channel.
+    issues: HashMap<LaneId, i64>,
     conversations: HashMap<LaneId, ConversationId>,
     /// The replica's lease, and the conversations that name it.
     pub lease: Option<i64>,
@@ -130,8 +132,27 @@ impl Book {
         self.places = places;
     }
 
+    /// A lane of an issue is there. `hold`: if it was not known.
+    pub fn learn(&mut self, name: &str, way: Way, hold: Option<Hold>) {
+        let Some(lane) = IssueLane::parse(name) else { return };
+        self.lanes.add_lane(way.lane, lane.account(), hold);
+        self.conversations.insert(way.lane, way.conversation);
+        self.issues.insert(way.lane, way.channel);
+    }
+
+    /// Forgets lanes of issues where nothing waits.
+    fn forget_resting(&mut self) {
+        for lane in self.lanes.forget_resting(IssueLane::has_account) {
+            self.issues.remove(&lane);
+            self.conversations.remove(&lane);
+            self.told.remove(&lane);
+            self.given.remove(&lane);
+        }
+    }
+
     pub fn served(&self, lane: LaneId) -> Served {
-        Served { lane, channels: self.channels.get(&lane).cloned().unwrap_or_default() }
+        let of_issue = || self.issues.get(&lane).map(|channel| vec![*channel]);
+        Served { lane, channels: self.channels.get(&lane).cloned().or_else(of_issue).unwrap_or_default() }
     }
 
     pub fn all_served(&self) -> Vec<Served> {
@@ -140,7 +161,8 @@ impl Book {
 
     /// What comes up in the lane is for this replica to send.
     pub fn is_for_us(&self, lane: LaneId) -> bool {
-        self.channels.contains_key(&lane) && (self.holds(lane) || self.comes_first(lane))
+        let is_served = self.channels.contains_key(&lane) || self.issues.contains_key(&lane);
+        is_served && (self.holds(lane) || self.comes_first(lane))
     }
 
     pub fn conversation(&self, lane: LaneId) -> Option<ConversationId> {
@@ -218,6 +240,7 @@ impl Book {
         let kept = self.held.keys().copied().filter(|held| keeps(held) || busy.contains(held));
         let kept: HashSet<ConversationId> = kept.collect();
         self.held.retain(|held, _| kept.contains(held));
+        self.forget_resting();
         kept.into_iter().collect()
     }
 
@@ -259,7 +282,7 @@ impl Book {
 
     /// All replicas reckon alike (rendezvous hashing), so each conversation has one that claims it at once, and a replica
     /// that comes or goes moves no more of them than its own.
-    fn is_first(&self, conversation: ConversationId) -> bool {
+    pub fn is_first(&self, conversation: ConversationId) -> bool {
         let weight = |lease: i64| mixed(conversation.0 as u64 ^ mixed(lease as u64));
         self.fleet.keys().max_by_key(|lease| weight(**lease)).is_none_or(|first| Some(*first) == self.lease)
     }

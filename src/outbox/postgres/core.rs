@@ -9,7 +9,7 @@ use tokio_postgres::error::SqlState;
 
 use super::book::Book;
 use super::connect::{Db, Pool, Unreached};
-use super::statements::{self, Failed};
+use super::statements::{self, Failed, Way};
 use super::wire::Wire;
 use super::words::Told;
 use crate::clock::Clock;
@@ -22,7 +22,7 @@ pub struct Core {
     pub max_pending: i64,
     /// The row of the ledger that this replica adds to.
     pub shard: i16,
-    /// About so many are pending: what this replica changed since it last counted is in it.
+    /// About so many are pending or to be routed: what this replica changed since it last counted is in it.
     pub pending: AtomicI64,
     book: Mutex<Book>,
     pub wire: Wire,
@@ -168,7 +168,8 @@ impl Core {
 
     /// As all replicas made it.
     pub async fn count_pending(&self) -> Result<i64, Refusal> {
-        let pending = statements::ledger(&**self.db().await?).await?.pending;
+        let ledger = statements::ledger(&**self.db().await?).await?;
+        let pending = ledger.pending + ledger.to_route;
         self.pending.store(pending, Ordering::Relaxed);
         Ok(pending)
     }
@@ -179,6 +180,21 @@ impl Core {
         if !others.is_empty() {
             self.wire.pending(others);
         }
+    }
+
+    /// Something became pending in these lanes of issues. Whoever has made it pending may serve a lane that nobody holds.
+    pub fn tell_of_issues(&self, lanes: Vec<(String, Way)>) {
+        if lanes.is_empty() {
+            return;
+        }
+        {
+            let mut book = self.book();
+            for (name, way) in &lanes {
+                book.learn(name, *way, None); // it may have been forgotten meanwhile
+                book.expect(way.lane);
+            }
+        }
+        self.wire.pending(lanes.into_iter().map(|(_, way)| way.lane));
     }
 
     /// Gives those that are for others to send.

@@ -10,7 +10,7 @@ use tracing::{info, warn};
 
 use super::connect::Db;
 use super::core::{Core, Refusal};
-use super::statements::{self, Beat};
+use super::statements::{self, Beat, BusyIssue};
 use super::{placing, wire};
 use crate::outbox::Millis;
 
@@ -227,7 +227,19 @@ pub async fn look(core: &Core, whoever: bool) -> Result<(), Refusal> {
     let lanes = core.book().all_served();
     let busy = statements::busy(&**core.db().await?, &lanes).await?;
     core.asked();
+    let of_issues = statements::busy_issues(&**core.db().await?, core.our_time()).await?;
+    core.asked();
     let mut book = core.book();
+    for BusyIssue { name, way, lease, hold } in of_issues {
+        let is_ours = match lease {
+            Some(lease) => Some(lease) == book.lease,
+            None => whoever || book.is_first(way.conversation),
+        };
+        if is_ours {
+            book.learn(&name, way, hold);
+            book.expect(way.lane);
+        }
+    }
     for lane in busy {
         let is_ours = match lane.lease {
             // Also where it was claimed or given up and the answer was lost: a claim finds out.

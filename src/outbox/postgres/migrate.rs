@@ -17,7 +17,10 @@ use super::words::{plain, words};
 const HISTORY: &str = "campanile_migrations";
 /// Its `server_version_num`: the oldest that its makers still mended when this was written.
 const OLDEST: i32 = 130_000;
-const VERSIONS: &[(&str, &str)] = &[("V1__outbox", include_str!("migrations/V1__outbox.sql"))];
+const VERSIONS: &[(&str, &str)] = &[
+    ("V1__outbox", include_str!("migrations/V1__outbox.sql")),
+    ("V2__tracker", include_str!("migrations/V2__tracker.sql")),
+];
 
 /// Makes the schema or brings it up to date.
 ///

@@ -16,6 +16,7 @@ mod line;
 mod migrate;
 mod placing;
 mod reading;
+mod routing;
 mod settling;
 mod statements;
 mod taking;
@@ -39,11 +40,11 @@ use self::line::Line;
 use self::reading::Wanted;
 pub use self::url::PostgresUrl;
 use super::{
-    Accepted, Arrival, Aside, DeliveryRow, Due, EventRow, Expired, Filter, Fingerprint, Fleet, Gauges, Hold, Lease,
-    Millis, Outbox, OutboxError, Place, Replay, ReplicaId, Settlement, Slot, State, Until,
+    Accepted, Arrival, Aside, DeliveryRow, Due, EventRow, Expired, Filter, Fingerprint, Fleet, Gauges, Hold, IssueLane,
+    Lease, Millis, Outbox, OutboxError, Place, Replay, ReplicaId, Routing, Settlement, Slot, State, Until,
 };
 use crate::clock::Clock;
-use crate::delivery::{DeliveryId, EventId, Receipt};
+use crate::delivery::{DeliveryId, EventId, Mark, Receipt};
 
 /// Dead letters made due again in one transaction.
 const REPLAY_BATCH: i64 = 1_000;
@@ -220,6 +221,10 @@ impl Outbox for Postgres {
         self.settles.ask((lease.clone(), settlement)).await
     }
 
+    async fn route(&self, lease: &Lease, routing: Routing) -> Result<usize, OutboxError> {
+        routing::route(&self.core, lease, &routing).await.map_err(|refusal| self.core.failed(refusal))
+    }
+
     fn release(&self, lease: Lease, until: Until) {
         self.core.book().lanes.release(&lease, until);
     }
@@ -310,6 +315,15 @@ impl Outbox for Postgres {
         self.core.book().lanes.account_hold(account)
     }
 
+    async fn mark(&self, name: &str) -> Result<Option<i64>, OutboxError> {
+        statements::mark(&**self.db().await?, name).await.map_err(|error| self.unanswered(error))
+    }
+
+    async fn raise(&self, mark: Mark) -> Result<(), OutboxError> {
+        let raised = statements::raise(&**self.db().await?, &mark, self.core.clock.now_ms()).await;
+        raised.map_err(|error| self.unanswered(error))
+    }
+
     async fn remember_move(&self, from: i64, to: i64) -> Result<(), OutboxError> {
         statements::move_chat(&**self.db().await?, from, to).await.map_err(|error| self.unanswered(error))
     }
@@ -339,19 +353,30 @@ impl Outbox for Postgres {
             if !statements::alone(&whole).await? {
                 return Ok(None);
             }
-            let (events, events_to) = statements::expire_events(&whole, walked.events_to, cutoff, EXPIRE_BATCH).await?;
+            let (events, events_to, issues) =
+                statements::expire_events(&whole, walked.events_to, cutoff, EXPIRE_BATCH).await?;
+            let lanes =
+                issues.into_iter().flat_map(|issue| [IssueLane::Actions(issue.clone()), IssueLane::Events(issue)]);
+            let lanes: Vec<String> = lanes.map(|lane| lane.name()).collect();
+            statements::forget_lanes(&whole, &lanes).await?;
+            let marks = statements::forget_marks(&whole, cutoff, EXPIRE_BATCH).await?;
             let threads = statements::forget_threads(&whole, cutoff, EXPIRE_BATCH).await?;
             let unreadable = statements::forget_unreadable(&whole, cutoff, UNREADABLE_KEPT).await?;
             let seen_to = statements::forget_seen(&whole, walked.seen_to, FORGET_BATCH, now).await?;
             whole.commit().await?;
-            Ok::<_, statements::Failed>(Some((events + threads + unreadable, events_to, seen_to, threads)))
+            Ok::<_, statements::Failed>(Some((
+                events + threads + marks + unreadable,
+                events_to,
+                seen_to,
+                threads.max(marks),
+            )))
         };
-        let Some((rows, events_to, seen_to, threads)) = end.await.map_err(|error| self.unanswered(error))? else {
+        let Some((rows, events_to, seen_to, most)) = end.await.map_err(|error| self.unanswered(error))? else {
             return Ok(Expired::default());
         };
         *self.expired.lock().unwrap_or_else(PoisonError::into_inner) =
             Walked { events_to: events_to.unwrap_or_default(), seen_to: seen_to.unwrap_or_default() };
-        let more = events_to.is_some() || seen_to.is_some() || threads == EXPIRE_BATCH;
+        let more = events_to.is_some() || seen_to.is_some() || most == EXPIRE_BATCH;
         Ok(Expired { rows: rows.max(0) as usize, more })
     }
 
@@ -424,6 +449,7 @@ impl Outbox for Postgres {
             revived.iter().filter_map(lane).collect()
         };
         self.core.tell(lanes);
+        self.core.look.notify_one(); // for those in lanes of issues
         Ok(revived.len())
     }
 

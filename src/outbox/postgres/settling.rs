@@ -117,6 +117,7 @@ fn settled<'a>(core: &Core, now: Millis, (lease, settlement): &'a (Lease, Settle
     let (state, unclear, reason) = match &settlement.to {
         Next::Delivered => (State::Delivered, false, None),
         Next::Dead { reason } => (State::Dead, false, Some(reason.as_str())),
+        Next::Filtered { reason } => (State::Filtered, false, Some(reason.as_str())),
         Next::Pending { unclear } => (State::Pending, *unclear, None),
     };
     let reason = reason.or_else(|| settlement.attempt.as_ref().map(|attempt| attempt.detail.as_str()));

@@ -1,23 +1,107 @@
 //! The line of the accepts: whatever waits goes into one statement.
 
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
+use tokio_postgres::{GenericClient, Transaction};
+
 use super::batch::{Ends, LARGEST, again, write};
 use super::core::{Core, Refusal};
 use super::line::{Front, Request};
-use super::statements::{self, Asides, Calls};
-use crate::delivery::EventId;
-use crate::outbox::{Accepted, Arrival, Aside, Fingerprint, LaneId, OutboxError};
+use super::statements::{self, Asides, Calls, Way};
+use crate::delivery::{Duty, EventId, Planned};
+use crate::outbox::{Accepted, Arrival, Aside, Fingerprint, IssueLane, OutboxError, Plan};
 
 pub type Taking = Request<Arrival, Accepted>;
 
-/// A call that may go in, with the rows of what it plans.
+/// A call that may go in, with where what it plans goes.
 struct Call {
     request: Taking,
-    channels: Vec<i64>,
-    lanes: Vec<LaneId>,
+    /// Its place in the line, where it is to be routed.
+    to_route: Option<Planned>,
+    spots: Vec<Spot>,
+}
+
+impl Call {
+    fn planned(&self) -> &[Planned] {
+        match &self.request.what.plan {
+            Plan::Routed(planned) => planned,
+            Plan::ToRoute { .. } => self.to_route.as_slice(),
+        }
+    }
+}
+
+/// Where a delivery goes.
+pub enum Spot {
+    /// To a channel that is led.
+    Known(Way),
+    /// Into a lane of an issue, which may have to be made.
+    Issue(String),
+}
+
+/// Lanes of issues that are there, by their names.
+pub type Made = HashMap<String, Way>;
+
+impl Spot {
+    pub fn known(&self) -> Option<Way> {
+        match self {
+            Self::Known(way) => Some(*way),
+            Self::Issue(_) => None,
+        }
+    }
+
+    pub fn way(&self, made: &Made) -> Option<Way> {
+        match self {
+            Self::Known(way) => Some(*way),
+            Self::Issue(name) => made.get(name).copied(),
+        }
+    }
+}
+
+/// Of the lanes, those where something waits now.
+pub fn waiting<'a>(made: Made, planned: impl Iterator<Item = (&'a Planned, &'a Spot)>) -> Vec<(String, Way)> {
+    let waits: HashSet<&str> = planned
+        .filter_map(|(planned, spot)| match spot {
+            Spot::Issue(name) if planned.filtered.is_none() => Some(name.as_str()),
+            _ => None,
+        })
+        .collect();
+    made.into_iter().filter(|(name, _)| waits.contains(name.as_str())).collect()
+}
+
+/// Where these go.
+///
+/// # Errors
+/// For a channel that was not placed.
+pub fn spots(core: &Core, planned: &[Planned]) -> Result<Vec<Spot>, OutboxError> {
+    let book = core.book();
+    let spot = |planned: &Planned| match (&planned.duty, IssueLane::of(&planned.duty)) {
+        (_, Some(lane)) => Ok(Spot::Issue(lane.name())),
+        (Duty::Message { channel, .. }, None) => match book.ways.get(channel.as_str()) {
+            Some(way) => Ok(Spot::Known(*way)),
+            None => Err(OutboxError::UnknownChannel(channel.to_string())),
+        },
+        (duty, None) => Err(OutboxError::UnknownChannel(format!("{duty:?}"))), // all others have a lane
+    };
+    planned.iter().map(spot).collect()
+}
+
+/// Makes the lanes of issues among them. Nobody forgets them until the transaction ends.
+pub async fn make_lanes(whole: &Transaction<'_>, spots: impl Iterator<Item = &Spot>) -> Result<Made, Refusal> {
+    let names: BTreeSet<&str> = spots
+        .filter_map(|spot| match spot {
+            Spot::Issue(name) => Some(name.as_str()),
+            Spot::Known(_) => None,
+        })
+        .collect();
+    if names.is_empty() {
+        return Ok(Made::default());
+    }
+    statements::keep_lanes(whole).await?;
+    let names: Vec<&str> = names.into_iter().collect();
+    Ok(statements::make_lanes(whole, &names).await?.into_iter().collect())
 }
 
 /// Runs until the line is closed and empty.
@@ -36,9 +120,9 @@ pub async fn take(core: Arc<Core>, mut front: Front<Arrival, Accepted>) {
 
 /// Answers those that cannot be stored, and gives the others.
 async fn admit(core: &Core, batch: Vec<Taking>) -> Vec<Call> {
-    let planned: i64 = batch.iter().map(|request| request.what.planned.len() as i64).sum();
+    let waiting: i64 = batch.iter().map(|request| request.what.plan.waiting() as i64).sum();
     let mut pending = core.pending.load(Ordering::Relaxed);
-    if pending + planned > core.max_pending {
+    if pending + waiting > core.max_pending {
         // Others may have ended some since.
         match core.count_pending().await {
             Ok(now) => pending = now,
@@ -51,42 +135,70 @@ async fn admit(core: &Core, batch: Vec<Taking>) -> Vec<Call> {
     }
     let mut calls = Vec::with_capacity(batch.len());
     for request in batch {
-        let planned = request.what.planned.len() as i64;
-        if planned > 0 && pending + planned > core.max_pending {
+        let waiting = request.what.plan.waiting() as i64;
+        if waiting > 0 && pending + waiting > core.max_pending {
             request.answer(Err(OutboxError::TooManyPending { pending, most: core.max_pending }));
             continue;
         }
-        let ways = {
-            let book = core.book();
-            let way = |channel: &str| book.ways.get(channel).copied().ok_or_else(|| channel.to_owned());
-            request.what.planned.iter().map(|planned| way(planned.channel.as_str())).collect::<Result<Vec<_>, _>>()
+        let to_route = match &request.what.plan {
+            Plan::Routed(_) => None,
+            Plan::ToRoute { line } => Some(Planned::to_route(line)),
         };
-        match ways {
-            Ok(ways) => {
-                pending += planned;
-                let (channels, lanes) = ways.iter().map(|way| (way.channel, way.lane)).unzip();
-                calls.push(Call { request, channels, lanes });
+        let mut call = Call { request, to_route, spots: Vec::new() };
+        match spots(core, call.planned()) {
+            Ok(spots) => {
+                pending += waiting;
+                call.spots = spots;
+                calls.push(call);
             }
-            Err(channel) => request.answer(Err(OutboxError::UnknownChannel(channel))),
+            Err(error) => call.request.answer(Err(error)),
         }
     }
     calls
 }
 
 /// `None`: what the call was a duplicate of has been forgotten since.
-async fn together(core: &Core, calls: &[Call]) -> Result<Ends<Option<Accepted>>, Refusal> {
+type End = Option<Accepted>;
+
+/// The calls that have a guard go one by one: each is stored whole or not at all.
+async fn together(core: &Core, calls: &[Call]) -> Result<Ends<End>, Refusal> {
+    let mut ends: Ends<End> = Vec::with_capacity(calls.len());
+    for run in calls.chunk_by(|one, next| one.request.what.guard.is_none() && next.request.what.guard.is_none()) {
+        ends.extend(stored(core, run).await?);
+    }
+    Ok(ends)
+}
+
+async fn stored(core: &Core, calls: &[Call]) -> Result<Ends<End>, Refusal> {
     let began = Instant::now();
-    let db = core.db().await?;
-    let mut columns = Calls::default();
-    for call in calls {
-        columns.add(&call.request.what, &call.channels);
-    }
-    let mut ends: Ends<Option<Accepted>> = calls.iter().map(|_| Ok(None)).collect();
-    for (number, event) in statements::accept(&**db, &columns, core.shard).await? {
-        let at = (number - 1) as usize;
-        ends[at] = Ok(Some(Accepted::New { event: EventId(event), deliveries: calls[at].channels.len() }));
-    }
+    let mut db = core.db().await?;
+    let is_plain = |call: &Call| call.request.what.guard.is_none() && call.spots.iter().all(|s| s.known().is_some());
+    let (new, made) = if calls.iter().all(is_plain) {
+        (insert(core, &**db, calls, &Made::default()).await?, Made::default())
+    } else {
+        let whole = db.transaction().await?;
+        let made = make_lanes(&whole, calls.iter().flat_map(|call| &call.spots)).await?;
+        let new = insert(core, &whole, calls, &made).await?;
+        if let ([call], [(_, event)]) = (calls, new.as_slice())
+            && let Some(guard) = call.request.what.guard
+            && let Some(other) = statements::guard(&whole, guard, *event, &call.request.what).await?
+        {
+            whole.rollback().await?;
+            statements::count_duplicate(&**db, core.shard).await?;
+            core.committed(began);
+            return Ok(vec![Ok(Some(Accepted::Duplicate { event: EventId(other) }))]);
+        }
+        whole.commit().await?;
+        (new, made)
+    };
     core.committed(began);
+    let mut ends: Ends<End> = calls.iter().map(|_| Ok(None)).collect();
+    for (number, event) in new {
+        let at = (number - 1) as usize;
+        let deliveries = calls[at].request.what.plan.deliveries();
+        ends[at] = Ok(Some(Accepted::New { event: EventId(event), deliveries }));
+    }
+    core.tell_of_issues(waiting(made, calls.iter().flat_map(|call| call.planned().iter().zip(&call.spots))));
     let known: Vec<usize> = (0..calls.len()).filter(|at| matches!(ends[*at], Ok(None))).collect();
     if !known.is_empty() {
         let fingerprints: Vec<Fingerprint> = known.iter().map(|at| calls[*at].request.what.fingerprint).collect();
@@ -106,14 +218,28 @@ async fn together(core: &Core, calls: &[Call]) -> Result<Ends<Option<Accepted>>,
     Ok(ends)
 }
 
+/// The numbers of those that are new, and their events.
+async fn insert(core: &Core, db: &impl GenericClient, calls: &[Call], made: &Made) -> Result<Vec<(i64, i64)>, Refusal> {
+    let mut columns = Calls::default();
+    for call in calls {
+        let ways: Vec<i64> = call.spots.iter().filter_map(|spot| Some(spot.way(made)?.channel)).collect();
+        columns.add(&call.request.what, call.planned(), &ways).map_err(|error| {
+            let why = error.to_string();
+            OutboxError::Unreadable { table: "deliveries", column: "duty", id: 0, why }
+        })?;
+    }
+    Ok(statements::accept(db, &columns, core.shard).await?)
+}
+
 fn answer(core: &Core, call: Call, end: Result<Accepted, OutboxError>) {
+    let lanes = || call.spots.iter().filter_map(|spot| Some(spot.known()?.lane)).collect();
     match &end {
         Ok(Accepted::New { .. }) => {
-            core.pending.fetch_add(call.lanes.len() as i64, Ordering::Relaxed);
-            core.tell(call.lanes);
+            core.pending.fetch_add(call.request.what.plan.waiting() as i64, Ordering::Relaxed);
+            core.tell(lanes());
         }
         // It may be stored all the same: who looks for it in vain has lost little.
-        Err(OutboxError::Unavailable(_)) => core.tell(call.lanes),
+        Err(OutboxError::Unavailable(_)) => core.tell(lanes()),
         _ => {}
     }
     call.request.answer(end);

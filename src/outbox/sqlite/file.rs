@@ -11,8 +11,11 @@ use super::{checkpoint, statements};
 
 /// "Camp" in ASCII, in the file's header: tells our files from other programs'.
 const APPLICATION_ID: i32 = 0x4361_6d70;
-pub const MIGRATIONS: &[M<'static>] =
-    &[M::up(include_str!("../migrations/0001_outbox.sql")), M::up(include_str!("../migrations/0002_threads.sql"))];
+pub const MIGRATIONS: &[M<'static>] = &[
+    M::up(include_str!("../migrations/0001_outbox.sql")),
+    M::up(include_str!("../migrations/0002_threads.sql")),
+    M::up(include_str!("../migrations/0003_tracker.sql")),
+];
 
 /// The lock of the whole store: held while this process lives, gone with it.
 pub fn lock(path: &Path) -> Result<File, String> {

@@ -5,12 +5,12 @@ use rusqlite::Connection;
 use super::Channels;
 use super::seen::{self, Known};
 use super::shared::Told;
-use super::statements::{self, NewDelivery, PendingInLane, Segment, Settled};
+use super::statements::{self, LaneRow, NewDelivery, PendingInLane, Segment, Settled};
 use super::writer::Writer;
-use crate::delivery::{DeliveryId, EventId};
+use crate::delivery::{DeliveryId, Duty, EventId, Mark, Planned};
 use crate::outbox::{
-    Accepted, Arrival, Aside, Expired, Fingerprint, Hold, LaneId, Lease, Ledger, Millis, Next, OutboxError, Place,
-    Replay, Settlement, State,
+    Accepted, Arrival, Aside, Expired, Fingerprint, Hold, IssueLane, LaneId, Lease, Ledger, Millis, Next, OutboxError,
+    Place, Plan, Replay, Routed, Routing, Settlement, State, issue_lane,
 };
 
 /// Dead letters made due again in one transaction.
@@ -25,6 +25,8 @@ pub enum Change {
     Accept(Arrival),
     SetAside(Aside),
     Settle(Lease, Settlement),
+    Route(Lease, Routing),
+    Raise { mark: Mark, at: Millis },
     Place { places: Vec<Place>, now: Millis },
     HoldAccount(String, Option<Hold>),
     Move { from: i64, to: i64 },
@@ -35,13 +37,21 @@ pub enum Change {
 
 /// What a committed change does outside the database.
 pub enum Effect {
-    Accepted(Accepted, Vec<PendingInLane>),
+    Accepted(Accepted, Places),
+    Routed { lane: LaneId, channel: i64, places: Places, deliveries: usize },
     Settled { lane: LaneId, channel: i64, ended: bool, hold: Option<Option<Hold>> },
     Placed { channels: Channels, told: Box<Told>, now: Millis },
     AccountHeld(String, Option<Hold>),
-    Revived(Vec<PendingInLane>),
+    Revived(Places),
     Expired(Expired, Walked),
     None,
+}
+
+/// What became pending, and of the lanes those of issues: they may be new.
+#[derive(Default)]
+pub struct Places {
+    pub pending: Vec<PendingInLane>,
+    pub lanes: Vec<LaneRow>,
 }
 
 /// How far the retention has walked.
@@ -88,6 +98,12 @@ impl Group<'_> {
             Change::Accept(arrival) => self.accept(arrival),
             Change::SetAside(aside) => self.set_aside(aside),
             Change::Settle(lease, settlement) => self.settle(lease, settlement),
+            Change::Route(lease, routing) => self.route(lease, routing),
+            Change::Raise { mark, at } => {
+                self.statements += 1;
+                statements::raise(self.db, mark, *at)?;
+                Ok(Effect::None)
+            }
             Change::Place { places, now } => self.place(places, *now),
             Change::HoldAccount(account, hold) => {
                 self.statements += 1;
@@ -110,61 +126,142 @@ impl Group<'_> {
     }
 
     fn accept(&mut self, arrival: &Arrival) -> Result<Effect, Refusal> {
-        let waiting = self.writer.pending + self.ledger.pending;
+        let waiting = self.writer.waiting + self.ledger.pending + self.ledger.to_route;
         let most = self.writer.shared.options.max_pending;
-        if waiting + arrival.planned.len() as i64 > most {
+        if waiting + arrival.plan.waiting() as i64 > most {
             return Err(OutboxError::TooManyPending { pending: waiting, most }.into());
         }
-        let mut ways = Vec::with_capacity(arrival.planned.len());
-        for planned in &arrival.planned {
-            let channels = self.channels.as_ref().unwrap_or(&self.writer.channels);
-            let way = channels.get(planned.channel.as_str());
-            ways.push(*way.ok_or_else(|| OutboxError::UnknownChannel(planned.channel.to_string()))?);
+        if let Plan::Routed(planned) = &arrival.plan {
+            self.know_channels(planned)?;
         }
-        let event = self.last_event + 1;
-        let first_delivery = self.last_delivery + 1;
+        for fingerprint in std::iter::once(arrival.fingerprint).chain(arrival.guard) {
+            self.statements += 1;
+            let seen = self.writer.seen.find(self.db, &self.seen, fingerprint, arrival.received_at)?;
+            if let Some(event) = seen {
+                self.ledger.received += 1;
+                self.ledger.duplicate += 1;
+                let duplicate = Accepted::Duplicate { event: EventId(event) };
+                return Ok(Effect::Accepted(duplicate, Places::default()));
+            }
+        }
+        self.last_event += 1;
+        let (event, first_delivery) = (self.last_event, self.last_delivery + 1);
+        let known = Known { event, until: arrival.remember_until };
+        self.seen.add(arrival.fingerprint, known);
+        if let Some(guard) = arrival.guard {
+            statements::remember(self.db, guard, known)?; // at once: an event's row has room for one
+            self.statements += 1;
+        }
+        let rows = arrival.plan.deliveries().unwrap_or(1);
+        statements::insert_event(self.db, event, arrival, (rows > 0).then_some(first_delivery), rows)?;
         self.statements += 1;
-        let seen = &self.writer.seen;
-        if let Some(event) = seen.find(self.db, &self.seen, arrival.fingerprint, arrival.received_at)? {
-            self.ledger.received += 1;
-            self.ledger.duplicate += 1;
-            return Ok(Effect::Accepted(Accepted::Duplicate { event: EventId(event) }, Vec::new()));
-        }
-        self.last_event = event;
-        self.seen.add(arrival.fingerprint, Known { event, until: arrival.remember_until });
-        statements::insert_event(self.db, event, arrival, (!ways.is_empty()).then_some(first_delivery))?;
-        let mut pending = Vec::with_capacity(ways.len());
-        for (planned, (channel, lane)) in arrival.planned.iter().zip(ways) {
-            self.last_delivery += 1;
-            pending.push(PendingInLane {
-                lane: LaneId(lane),
-                channel,
-                count: 1,
-                first: Segment::of(self.last_delivery),
-            });
-            statements::insert_delivery(
-                self.db,
-                &NewDelivery {
-                    id: self.last_delivery,
-                    event,
-                    lane,
-                    channel,
-                    planned_at: arrival.received_at,
-                    give_up_at: planned.give_up_at,
-                    route: &planned.route,
-                    template: &planned.template,
-                    style: planned.style,
-                },
-            )?;
-        }
-        let deliveries = pending.len();
-        self.statements += 1 + deliveries as u64;
         self.ledger.received += 1;
-        self.ledger.routed += 1;
-        self.ledger.planned += deliveries as i64;
-        self.ledger.pending += deliveries as i64;
-        let accepted = Accepted::New { event: EventId(event), deliveries };
-        Ok(Effect::Accepted(accepted, pending))
+        let places = match &arrival.plan {
+            Plan::Routed(planned) => {
+                self.ledger.routed += 1;
+                self.plan(event, arrival.received_at, planned)?
+            }
+            Plan::ToRoute { line } => {
+                self.ledger.to_route += 1;
+                let mut places = Places::default();
+                self.insert(event, arrival.received_at, &Planned::to_route(line), &mut places)?;
+                places
+            }
+        };
+        let accepted = Accepted::New { event: EventId(event), deliveries: arrival.plan.deliveries() };
+        Ok(Effect::Accepted(accepted, places))
+    }
+
+    /// Nothing is written of a plan with a channel that nobody has placed.
+    fn know_channels(&self, planned: &[Planned]) -> Result<(), Refusal> {
+        for planned in planned {
+            if let Duty::Message { channel, .. } = &planned.duty {
+                self.channel(channel.as_str())?;
+            }
+        }
+        Ok(())
+    }
+
+    fn channel(&self, name: &str) -> Result<(i64, i64), Refusal> {
+        let channels = self.channels.as_ref().unwrap_or(&self.writer.channels);
+        Ok(*channels.get(name).ok_or_else(|| OutboxError::UnknownChannel(name.to_owned()))?)
+    }
+
+    /// Inserts an event's deliveries and counts them.
+    fn plan(&mut self, event: i64, at: Millis, planned: &[Planned]) -> Result<Places, Refusal> {
+        let mut places = Places::default();
+        for planned in planned {
+            self.insert(event, at, planned, &mut places)?;
+            self.ledger.planned += 1;
+            match planned.filtered {
+                Some(_) => self.ledger.filtered += 1,
+                None => self.ledger.pending += 1,
+            }
+        }
+        Ok(places)
+    }
+
+    fn insert(&mut self, event: i64, at: Millis, planned: &Planned, places: &mut Places) -> Result<(), Refusal> {
+        let (channel, lane) = match (&planned.duty, IssueLane::of(&planned.duty)) {
+            (Duty::Message { channel, .. }, _) => self.channel(channel.as_str())?,
+            (_, Some(lane)) => {
+                self.statements += 1;
+                let row = statements::issue_lane(self.db, &lane)?;
+                let way = (row.channel, row.lane.id.0);
+                places.lanes.push(row.lane);
+                way
+            }
+            (Duty::Action { .. } | Duty::Route { .. }, None) => return Ok(()), // they have a lane
+        };
+        self.last_delivery += 1;
+        let (template, duty, threaded) = issue_lane::columns(&planned.duty)
+            .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
+        statements::insert_delivery(
+            self.db,
+            &NewDelivery {
+                id: self.last_delivery,
+                event,
+                lane,
+                channel,
+                planned_at: at,
+                give_up_at: planned.give_up_at,
+                route: &planned.route,
+                template,
+                threaded,
+                duty: duty.as_deref(),
+                filtered: planned.filtered,
+            },
+        )?;
+        self.statements += 1;
+        if planned.filtered.is_none() {
+            let first = Segment::of(self.last_delivery);
+            places.pending.push(PendingInLane { lane: LaneId(lane), channel, count: 1, first });
+        }
+        Ok(())
+    }
+
+    fn route(&mut self, lease: &Lease, Routing { delivery, to }: &Routing) -> Result<Effect, Refusal> {
+        if !self.writer.shared.book().lanes.holds(lease) {
+            return Err(OutboxError::LeaseLost(lease.lane).into());
+        }
+        if let Routed::Event { planned, .. } = to {
+            self.know_channels(planned)?;
+        }
+        self.statements += 4;
+        let Some((event, received_at, channel)) = statements::to_route(self.db, *delivery)? else {
+            return Err(OutboxError::NoSuchDelivery(*delivery).into());
+        };
+        let planned: &[Planned] = if let Routed::Event { planned, .. } = to { planned } else { &[] };
+        let first_delivery = (!planned.is_empty()).then_some(self.last_delivery + 1);
+        statements::routed(self.db, (event, *delivery), to, first_delivery, planned.len())?;
+        self.ledger.to_route -= 1;
+        match to {
+            Routed::Event { .. } => self.ledger.routed += 1,
+            Routed::Ignored => self.ledger.ignored += 1,
+        }
+        let places = self.plan(event, received_at, planned)?;
+        let deliveries = planned.len();
+        Ok(Effect::Routed { lane: lease.lane, channel, places, deliveries })
     }
 
     fn set_aside(&mut self, aside: &Aside) -> Result<Effect, Refusal> {
@@ -191,6 +288,7 @@ impl Group<'_> {
         let (state, unclear, reason) = match &settlement.to {
             Next::Delivered => (State::Delivered, false, None),
             Next::Dead { reason } => (State::Dead, false, Some(reason.as_str())),
+            Next::Filtered { reason } => (State::Filtered, false, Some(reason.as_str())),
             Next::Pending { unclear } => (State::Pending, *unclear, None),
         };
         let ended = state != State::Pending;
@@ -221,6 +319,10 @@ impl Group<'_> {
             self.statements += 1;
             statements::begin_thread(self.db, lease.lane, thread, settlement.at)?;
         }
+        for mark in &settlement.marks {
+            self.statements += 1;
+            statements::raise(self.db, mark, settlement.at)?;
+        }
         let hold = match (&settlement.hold, state) {
             (Some(hold), _) => Some(Some(hold.clone())),
             // A part was placed: whatever held the lane is over.
@@ -237,6 +339,7 @@ impl Group<'_> {
         match state {
             State::Delivered => self.ledger.delivered += 1,
             State::Dead => self.ledger.dead += 1,
+            State::Filtered => self.ledger.filtered += 1,
             State::Pending => {}
         }
         Ok(Effect::Settled { lane: lease.lane, channel, ended, hold })
@@ -275,43 +378,55 @@ impl Group<'_> {
 
     fn replay(&mut self, which: &Replay, give_up_at: Millis) -> Result<Effect, Refusal> {
         let ids: Vec<DeliveryId> = match which {
-            Replay::One(id) => match statements::channel_and_state(self.db, *id)? {
+            Replay::One(id) => match statements::whereabouts(self.db, *id)? {
                 None => return Err(OutboxError::NoSuchDelivery(*id).into()),
-                Some((_, State::Dead)) => vec![*id],
-                Some((_, state)) => return Err(OutboxError::NotDead { id: *id, state }.into()),
+                Some((State::Dead | State::Filtered, ..)) => vec![*id],
+                Some((state, ..)) => return Err(OutboxError::NotDead { id: *id, state }.into()),
             },
             Replay::Channel(name) => {
-                let known = statements::channels(self.db)?.into_iter().find(|(_, known, _)| known == name);
-                let Some((channel, ..)) = known else { return Err(OutboxError::UnknownChannel(name.clone()).into()) };
+                let channel = statements::channel(self.db, name)?;
+                let channel = channel.ok_or_else(|| OutboxError::UnknownChannel(name.clone()))?;
                 statements::dead_of_channel(self.db, channel, REPLAY_BATCH)?
             }
         };
-        let ways: Vec<(i64, String, i64)> = statements::channels(self.db)?;
-        let mut revived = Vec::with_capacity(ids.len());
+        let mut revived = Places::default();
         for id in ids {
-            let Some((channel, _)) = statements::channel_and_state(self.db, id)? else { continue };
-            let Some((.., lane)) = ways.iter().find(|(known, ..)| *known == channel) else { continue };
-            statements::revive(self.db, id, *lane, give_up_at)?;
+            let Some((was, channel, lane)) = statements::whereabouts(self.db, id)? else { continue };
+            statements::revive(self.db, id, lane.id.0, give_up_at)?;
             self.statements += 2;
-            revived.push(PendingInLane { lane: LaneId(*lane), channel, count: 1, first: Segment::of(id.0) });
+            let first = Segment::of(id.0);
+            revived.pending.push(PendingInLane { lane: lane.id, channel, count: 1, first });
+            if IssueLane::has_account(&lane.account) {
+                revived.lanes.push(lane);
+            }
+            match was {
+                State::Filtered => self.ledger.filtered -= 1,
+                _ => self.ledger.dead -= 1,
+            }
         }
-        self.ledger.dead -= revived.len() as i64;
-        self.ledger.pending += revived.len() as i64;
+        self.ledger.pending += revived.pending.len() as i64;
         Ok(Effect::Revived(revived))
     }
 
     fn expire(&mut self, now: Millis, cutoff: Millis) -> Result<Effect, Refusal> {
         let expired = &self.writer.expired;
         let old = statements::old_events(self.db, expired.events_to, cutoff, EXPIRE_BATCH)?;
-        let events_to = old.last().filter(|_| old.len() == EXPIRE_BATCH).map(|(last, ..)| *last);
+        let events_to = old.last().filter(|_| old.len() == EXPIRE_BATCH).map(|last| last.id);
         let mut rows = statements::forget_unreadable(self.db, cutoff, UNREADABLE_KEPT)?;
         let threads = statements::forget_threads(self.db, cutoff, EXPIRE_BATCH)?;
-        rows += threads;
-        for (event, first, count) in old {
-            rows += statements::delete_event(self.db, event, first, count, cutoff)?;
+        let marks = statements::forget_marks(self.db, cutoff, EXPIRE_BATCH)?;
+        rows += threads + marks;
+        for old in old {
+            let gone = statements::delete_event(self.db, &old, cutoff)?;
+            if let Some(issue) = old.issue.filter(|_| gone > 0) {
+                for lane in [IssueLane::Actions(issue.clone()), IssueLane::Events(issue)] {
+                    statements::forget_lane(self.db, &lane.name())?;
+                }
+            }
+            rows += gone;
         }
         let seen_to = statements::forget_seen(self.db, expired.seen_to, FORGET_BATCH, now)?;
-        let more = events_to.is_some() || seen_to.is_some() || threads == EXPIRE_BATCH;
+        let more = events_to.is_some() || seen_to.is_some() || threads.max(marks) == EXPIRE_BATCH;
         let walked = Walked { events_to: events_to.unwrap_or_default(), seen_to: seen_to.unwrap_or_default() };
         Ok(Effect::Expired(Expired { rows, more }, walked))
     }

@@ -25,10 +25,10 @@ use tokio::sync::{oneshot, watch};
 
 use super::{
     Accepted, Arrival, Aside, DeliveryRow, Due, EventRow, Expired, Filter, Fleet, Gauges, Hold, Lease, Millis, Outbox,
-    OutboxError, Place, Replay, ReplicaId, Settlement, Slot, State, Until,
+    OutboxError, Place, Replay, ReplicaId, Routing, Settlement, Slot, State, Until,
 };
 use crate::clock::Clock;
-use crate::delivery::{DeliveryId, EventId, Receipt};
+use crate::delivery::{DeliveryId, EventId, Mark, Receipt};
 use checkpoint::Checkpoints;
 use file::{lock, migrate, open, ours, own_file, unreadable};
 use group::Change;
@@ -93,7 +93,7 @@ impl Sqlite {
         }
         let seen = Seen::read(&db, seen::KEPT).map_err(broken)?;
         let (last_event, last_delivery) = statements::last_ids(&db).map_err(broken)?;
-        let pending = statements::ledger(&db).map_err(broken)?.pending;
+        let ledger = statements::ledger(&db).map_err(broken)?;
         let shared = Arc::new(Shared::new(options, book));
         shared.know_lanes(Told::read(&db).map_err(broken)?, clock.now_ms());
         shared.begin(&mut db).map_err(broken)?;
@@ -104,7 +104,7 @@ impl Sqlite {
             channels: Channels::default(),
             last_event,
             last_delivery,
-            pending,
+            waiting: ledger.pending + ledger.to_route,
             expired: group::Walked::default(),
             seen,
             requests: waiting,
@@ -200,6 +200,13 @@ impl Outbox for Sqlite {
         self.change(Change::Settle(lease.clone(), settlement)).await.map(drop)
     }
 
+    async fn route(&self, lease: &Lease, routing: Routing) -> Result<usize, OutboxError> {
+        match self.change(Change::Route(lease.clone(), routing)).await? {
+            Answer::Count(deliveries) => Ok(deliveries),
+            Answer::Accepted(_) | Answer::Expired(_) | Answer::Done => Ok(0),
+        }
+    }
+
     fn release(&self, lease: Lease, until: Until) {
         self.book().lanes.release(&lease, until);
     }
@@ -252,6 +259,15 @@ impl Outbox for Sqlite {
 
     fn account_hold(&self, account: &str) -> Option<Hold> {
         self.book().lanes.account_hold(account)
+    }
+
+    async fn mark(&self, name: &str) -> Result<Option<i64>, OutboxError> {
+        let name = name.to_owned();
+        self.lanes_reader.read(move |db| statements::mark(db, &name)).await
+    }
+
+    async fn raise(&self, mark: Mark) -> Result<(), OutboxError> {
+        self.change(Change::Raise { mark, at: self.clock.now_ms() }).await.map(drop)
     }
 
     async fn remember_move(&self, from: i64, to: i64) -> Result<(), OutboxError> {

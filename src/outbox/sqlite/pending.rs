@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 
-use super::statements::{PendingInLane, Segment};
-use crate::outbox::LaneId;
+use super::group::Places;
+use super::statements::{LaneRow, PendingInLane, Segment};
 use crate::outbox::lanes::Lanes;
+use crate::outbox::{IssueLane, LaneId};
 
 /// The lanes, and what is pending in them.
 #[derive(Default)]
@@ -18,6 +19,21 @@ impl Book {
     pub fn add(&mut self, new: &PendingInLane) {
         self.pending.add(new);
         self.lanes.expect(new.lane);
+    }
+
+    /// What is new in lanes that may be new.
+    pub fn add_all(&mut self, places: Places) {
+        for LaneRow { id, account, hold } in places.lanes {
+            self.lanes.add_lane(id, &account, hold);
+        }
+        places.pending.iter().for_each(|new| self.add(new));
+    }
+
+    /// Forgets lanes of issues where nothing waits: the next delivery makes them known again.
+    pub fn forget_resting(&mut self) {
+        for lane in self.lanes.forget_resting(IssueLane::has_account) {
+            self.pending.lanes.remove(&lane);
+        }
     }
 
     /// Counts a delivery out.
@@ -103,6 +119,11 @@ impl Pending {
         if let Some(lane) = self.lanes.get_mut(&lane).filter(|lane| lane.begin == was) {
             lane.begin.segment = segment;
         }
+    }
+
+    /// How much is pending in the lane.
+    pub fn count(&self, lane: LaneId) -> i64 {
+        self.lanes.get(&lane).map_or(0, |lane| lane.count)
     }
 
     pub fn channels(&self) -> impl Iterator<Item = (i64, i64)> {

@@ -1,6 +1,6 @@
 //! What the writer and the callers both see.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -10,8 +10,9 @@ use super::SqliteOptions;
 use super::file::open;
 use super::pending::Book;
 use super::statements::{self, LaneRow, PendingInLane, Segment};
+use crate::outbox::shown::ALL_ISSUES;
 use crate::outbox::writes::Writes;
-use crate::outbox::{ChannelGauge, Gauges, Millis, OutboxError};
+use crate::outbox::{ChannelGauge, Gauges, IssueLane, LaneId, Millis, OutboxError};
 
 pub struct Shared {
     pub options: SqliteOptions,
@@ -71,7 +72,9 @@ impl Shared {
     /// whatever else it commits comes before or after what is told here, never between.
     pub fn know_lanes(&self, told: Told, now: Millis) {
         let mut book = self.book();
-        for row in told.lanes {
+        let busy: HashSet<LaneId> = told.pending.iter().map(|pending| pending.lane).collect();
+        for row in told.lanes.into_iter().filter(|row| !IssueLane::has_account(&row.account) || busy.contains(&row.id))
+        {
             book.lanes.add_lane(row.id, &row.account, row.hold.map(|hold| hold.at_start(now)));
         }
         book.count_anew(&told.pending, told.last);
@@ -83,7 +86,11 @@ impl Shared {
             self.channels.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect();
         let (pending, busy, lanes_held, accounts_held) = {
             let Book { lanes, pending } = &*self.book();
-            let busy: Vec<_> = pending.lanes().map(|lane| (lane, pending.span(lane))).collect();
+            let busy = pending.lanes().map(|lane| {
+                let account = lanes.account(lane).filter(|account| IssueLane::has_account(account));
+                (lane, pending.span(lane), account.map(|account| (account.to_owned(), pending.count(lane))))
+            });
+            let busy: Vec<_> = busy.collect();
             (pending.channels().collect::<Vec<_>>(), busy, lanes.held_by_account(now), lanes.accounts_held())
         };
         let mut channels: HashMap<String, ChannelGauge> =
@@ -93,11 +100,18 @@ impl Shared {
                 gauge.pending = pending.max(0) as u64;
             }
         }
-        for (lane, span) in busy {
+        for (lane, span, of_issue) in busy {
+            let count = match &of_issue {
+                Some((account, _)) if account == IssueLane::ROUTING => continue, // these are no deliveries yet
+                Some((_, count)) => Some(*count),
+                None => None,
+            };
             let Some((_, channel, planned_at)) = statements::oldest_of_lane(db, lane, span)? else { continue };
-            if let Some(gauge) = names.get(&channel).and_then(|name| channels.get_mut(name)) {
-                gauge.oldest = Some(gauge.oldest.map_or(planned_at, |oldest| oldest.min(planned_at)));
-            }
+            let name = if count.is_some() { Some(ALL_ISSUES) } else { names.get(&channel).map(String::as_str) };
+            let Some(name) = name else { continue };
+            let gauge = channels.entry(name.to_owned()).or_default();
+            gauge.pending += count.unwrap_or_default().max(0) as u64;
+            gauge.oldest = Some(gauge.oldest.map_or(planned_at, |oldest| oldest.min(planned_at)));
         }
         let ledger = statements::ledger(db)?;
         let mut gauges = Gauges { ledger, channels, lanes_held, accounts_held, ..Gauges::default() };

@@ -40,7 +40,8 @@ pub struct Writer {
     pub channels: Channels,
     pub last_event: i64,
     pub last_delivery: i64,
-    pub pending: i64,
+    /// Deliveries that are pending and events that are to be routed.
+    pub waiting: i64,
     pub seen: Seen,
     pub expired: Walked,
     pub requests: Receiver<Request>,
@@ -53,7 +54,7 @@ struct Committed {
     effects: Vec<Result<Effect, OutboxError>>,
     last_event: i64,
     last_delivery: i64,
-    pending: i64,
+    waiting: i64,
     seen: seen::Turn,
 }
 
@@ -154,9 +155,9 @@ impl Writer {
         let Some(mut db) = self.db.take() else { return Ok(Vec::new()) };
         let ended = self.transact(&mut db, changes);
         self.db = Some(db);
-        let Committed { effects, last_event, last_delivery, pending, seen } = ended?;
+        let Committed { effects, last_event, last_delivery, waiting, seen } = ended?;
         (self.last_event, self.last_delivery) = (last_event, last_delivery);
-        self.pending += pending;
+        self.waiting += waiting;
         self.seen.committed(seen, last_event);
         Ok(effects)
     }
@@ -194,18 +195,21 @@ impl Writer {
         }
         transaction.commit()?;
         self.shared.writes.count_statements(statements + seen.statements() + 1);
-        Ok(Committed { effects, last_event, last_delivery, pending: ledger.pending, seen })
+        Ok(Committed { effects, last_event, last_delivery, waiting: ledger.pending + ledger.to_route, seen })
     }
 
     /// Lets a committed change be seen by the lanes.
     fn take(&mut self, effect: Effect) -> Answer {
         let mut book = self.shared.book();
         match effect {
-            Effect::Accepted(accepted, planned) => {
-                for new in &planned {
-                    book.add(new);
-                }
+            Effect::Accepted(accepted, places) => {
+                book.add_all(places);
                 Answer::Accepted(accepted)
+            }
+            Effect::Routed { lane, channel, places, deliveries } => {
+                book.take(lane, channel);
+                book.add_all(places);
+                Answer::Count(deliveries)
             }
             Effect::Settled { lane, channel, ended, hold } => {
                 if ended {
@@ -227,12 +231,12 @@ impl Writer {
                 Answer::Done
             }
             Effect::Revived(revived) => {
-                for again in &revived {
-                    book.add(again);
-                }
-                Answer::Count(revived.len())
+                let count = revived.pending.len();
+                book.add_all(revived);
+                Answer::Count(count)
             }
             Effect::Expired(expired, walked) => {
+                book.forget_resting();
                 self.expired = walked;
                 Answer::Expired(expired)
             }

@@ -3,8 +3,8 @@
 use tokio_postgres::GenericClient;
 
 use super::{Result, given};
-use crate::delivery::Style;
-use crate::outbox::{Arrival, Fingerprint, Millis};
+use crate::delivery::Planned;
+use crate::outbox::{Arrival, Fingerprint, Millis, Plan, State, issue_lane};
 
 /// Calls on their way in, by column. No two have the same fingerprint.
 #[derive(Default)]
@@ -16,23 +16,48 @@ pub struct Calls<'a> {
     kind: Vec<&'a str>,
     issue: Vec<Option<&'a str>>,
     document: Vec<&'a str>,
-    planned: Planned<'a>,
+    to_route: Vec<bool>,
+    rows: Rows<'a>,
 }
 
+/// Deliveries, by column.
 #[derive(Default)]
-struct Planned<'a> {
-    /// Number of the call, from 1.
-    call: Vec<i64>,
-    channel: Vec<i64>,
-    give_up_at: Vec<Millis>,
-    route: Vec<&'a str>,
-    template: Vec<&'a str>,
-    threaded: Vec<bool>,
+pub struct Rows<'a> {
+    /// Number of the call, from 1; or the event.
+    pub(super) call: Vec<i64>,
+    pub(super) channel: Vec<i64>,
+    pub(super) give_up_at: Vec<Millis>,
+    pub(super) route: Vec<&'a str>,
+    pub(super) template: Vec<&'a str>,
+    pub(super) threaded: Vec<bool>,
+    pub(super) duty: Vec<Option<String>>,
+    /// Those that end at once, with the reason.
+    pub(super) filtered: Vec<Option<&'a str>>,
+}
+
+impl<'a> Rows<'a> {
+    /// # Errors
+    /// When an action is no JSON, which cannot be.
+    pub fn add(&mut self, call: i64, channel: i64, planned: &'a Planned) -> serde_json::Result<()> {
+        let (template, duty, threaded) = issue_lane::columns(&planned.duty)?;
+        self.call.push(call);
+        self.channel.push(channel);
+        self.give_up_at.push(planned.give_up_at);
+        self.route.push(&planned.route);
+        self.template.push(template);
+        self.threaded.push(threaded);
+        self.duty.push(duty);
+        self.filtered.push(planned.filtered);
+        Ok(())
+    }
 }
 
 impl<'a> Calls<'a> {
     /// Its number is how many there are then. `channels`: rows of the channels of what it plans, in that order.
-    pub fn add(&mut self, arrival: &'a Arrival, channels: &[i64]) {
+    ///
+    /// # Errors
+    /// When an action is no JSON, which cannot be.
+    pub fn add(&mut self, arrival: &'a Arrival, planned: &'a [Planned], channels: &[i64]) -> serde_json::Result<()> {
         self.fingerprint.push(&arrival.fingerprint.0);
         self.received_at.push(arrival.received_at);
         self.until.push(arrival.remember_until);
@@ -40,15 +65,12 @@ impl<'a> Calls<'a> {
         self.kind.push(&arrival.kind);
         self.issue.push(arrival.issue.as_deref());
         self.document.push(&arrival.document);
+        self.to_route.push(matches!(arrival.plan, Plan::ToRoute { .. }));
         let number = self.document.len() as i64;
-        for (planned, channel) in arrival.planned.iter().zip(channels) {
-            self.planned.call.push(number);
-            self.planned.channel.push(*channel);
-            self.planned.give_up_at.push(planned.give_up_at);
-            self.planned.route.push(&planned.route);
-            self.planned.template.push(&planned.template);
-            self.planned.threaded.push(planned.style == Style::Thread);
+        for (planned, channel) in planned.iter().zip(channels) {
+            self.rows.add(number, *channel, planned)?;
         }
+        Ok(())
     }
 }
 
@@ -60,8 +82,8 @@ pub async fn accept(db: &impl GenericClient, calls: &Calls<'_>, shard: i16) -> R
         .query_typed(
             "with calls as materialized (
                  select c.*, nextval('events_id_seq') as event
-                 from unnest($1, $2, $3, $4, $5, $6, $7) with ordinality
-                     as c (fingerprint, received_at, until, source, kind, issue, document, number)
+                 from unnest($1, $2, $3, $4, $5, $6, $7, $17) with ordinality
+                     as c (fingerprint, received_at, until, source, kind, issue, document, to_route, number)
                  order by number
              ), fresh as (
                  insert into seen as s (fingerprint, event, until)
@@ -70,28 +92,33 @@ pub async fn accept(db: &impl GenericClient, calls: &Calls<'_>, shard: i16) -> R
                      where s.until <= (select min(received_at) from calls)
                  returning event
              ), planned as materialized (
-                 select p.*, calls.event, calls.received_at, nextval('deliveries_id_seq') as id
-                 from unnest($8, $9, $10, $11, $12, $13) with ordinality
-                     as p (number, channel, give_up_at, route, template, threaded, place)
+                 select p.*, calls.event, calls.received_at, calls.to_route, nextval('deliveries_id_seq') as id
+                 from unnest($8, $9, $10, $11, $12, $13, $15, $16) with ordinality
+                     as p (number, channel, give_up_at, route, template, threaded, duty, filtered, place)
                  join calls using (number) join fresh using (event)
                  order by place
              ), ids as (
                  select event, array_agg(id order by id) as deliveries from planned group by event
              ), stored as (
-                 insert into events (id, source, kind, issue, received_at, deliveries, document)
-                 select event, source, kind, issue, received_at, coalesce(ids.deliveries, '{}'), document
+                 insert into events (id, source, kind, issue, received_at, deliveries, document, to_route)
+                 select event, source, kind, issue, received_at, coalesce(ids.deliveries, '{}'), document, to_route
                  from calls join fresh using (event) left join ids using (event)
-                 returning id
+                 returning to_route
              ), delivered as (
-                 insert into deliveries (id, event, channel, threaded, planned_at, give_up_at, settled_at, route, template)
-                 select id, event, channel, threaded, received_at, give_up_at, received_at, route, template from planned
-                 returning id
+                 insert into deliveries (id, event, channel, threaded, planned_at, give_up_at, settled_at, route, template,
+                     duty, state, reason)
+                 select id, event, channel, threaded, received_at, give_up_at, received_at, route, template,
+                     duty, case when filtered is null then 0 else $18 end, filtered from planned
              ), counted as (
-                 update ledger set received = received + new.calls, routed = routed + new.events,
-                     duplicate = duplicate + new.calls - new.events,
-                     planned = planned + new.deliveries, pending = pending + new.deliveries
-                 from (select (select count(*) from calls) as calls, (select count(*) from stored) as events,
-                              (select count(*) from delivered) as deliveries) as new
+                 update ledger set received = received + new.calls, routed = routed + new.events - new.to_route,
+                     to_route = ledger.to_route + new.to_route, duplicate = duplicate + new.calls - new.events,
+                     planned = planned + new.deliveries, pending = pending + new.deliveries - new.filtered,
+                     filtered = ledger.filtered + new.filtered
+                 from (select calls, events, stored.to_route, deliveries, filtered
+                       from (select count(*) as calls from calls) as calls,
+                            (select count(*) as events, count(*) filter (where to_route) as to_route from stored) as stored,
+                            (select count(*) filter (where not to_route) as deliveries, count(filtered) as filtered
+                             from planned) as planned) as new
                  where shard = $14
              )
              select number, event from calls join fresh using (event)",
@@ -103,13 +130,17 @@ pub async fn accept(db: &impl GenericClient, calls: &Calls<'_>, shard: i16) -> R
                 calls.kind => TEXT_ARRAY,
                 calls.issue => TEXT_ARRAY,
                 calls.document => TEXT_ARRAY,
-                calls.planned.call => INT8_ARRAY,
-                calls.planned.channel => INT8_ARRAY,
-                calls.planned.give_up_at => INT8_ARRAY,
-                calls.planned.route => TEXT_ARRAY,
-                calls.planned.template => TEXT_ARRAY,
-                calls.planned.threaded => BOOL_ARRAY,
+                calls.rows.call => INT8_ARRAY,
+                calls.rows.channel => INT8_ARRAY,
+                calls.rows.give_up_at => INT8_ARRAY,
+                calls.rows.route => TEXT_ARRAY,
+                calls.rows.template => TEXT_ARRAY,
+                calls.rows.threaded => BOOL_ARRAY,
                 shard => INT2,
+                calls.rows.duty => TEXT_ARRAY,
+                calls.rows.filtered => TEXT_ARRAY,
+                calls.to_route => BOOL_ARRAY,
+                super::number_of(State::Filtered) => INT2,
             ],
         )
         .await?;
@@ -127,6 +158,27 @@ pub async fn seen(db: &impl GenericClient, fingerprints: &[Fingerprint]) -> Resu
         )
         .await?;
     rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
+}
+
+/// A call came again.
+pub async fn count_duplicate(db: &impl GenericClient, shard: i16) -> Result<()> {
+    let count = "update ledger set received = received + 1, duplicate = duplicate + 1 where shard = $1";
+    db.query_typed(count, given![shard => INT2]).await?;
+    Ok(())
+}
+
+/// Keeps what else the same thing may be known by, unless somebody has it: then gives his event.
+pub async fn guard(db: &impl GenericClient, guard: Fingerprint, event: i64, arrival: &Arrival) -> Result<Option<i64>> {
+    let keep = "insert into seen as s (fingerprint, event, until) values ($1, $2, $3)
+         on conflict (fingerprint) do update set event = excluded.event, until = excluded.until where s.until <= $4
+         returning event";
+    let given = given![
+        &guard.0[..] => BYTEA, event => INT8, arrival.remember_until => INT8, arrival.received_at => INT8
+    ];
+    if db.query_typed_opt(keep, given).await?.is_some() {
+        return Ok(None);
+    }
+    Ok(seen(db, &[guard]).await?.first().map(|(_, event)| *event))
 }
 
 /// What became no event, and of that what is kept.

@@ -5,8 +5,7 @@ use tokio_postgres::{GenericClient, Row};
 use super::time::ahead;
 use super::{Result, given, hold_of, json, unreadable};
 use crate::delivery::{DeliveryId, EventId, Receipt};
-use crate::event::ChannelName;
-use crate::outbox::{Due, Hold, LaneId, Millis, OutboxError, Part};
+use crate::outbox::{Due, Hold, LaneId, Millis, OutboxError, Part, issue_lane};
 
 /// All lanes that share a pace are held together.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -107,7 +106,7 @@ pub async fn heads(db: &impl GenericClient, lease: i64, lanes: &[Served], most: 
          join lanes l on l.id = w.lane join conversations v on v.id = l.conversation and v.lease = $1
          cross join lateral (
              select d.id, d.event, c.name, d.route, d.template, e.document, d.planned_at, d.give_up_at, d.attempts,
-                    d.unclear, d.parts, d.reason, case when d.threaded then e.issue end
+                    d.unclear, d.parts, d.reason, e.issue, d.threaded, d.duty
              from channels c cross join lateral (
                  with recursive line as (
                      (select 1::bigint as place, first.* from deliveries first
@@ -136,14 +135,13 @@ pub fn asked_by(row: &Row) -> usize {
 
 pub fn due(row: &Row) -> std::result::Result<Due, OutboxError> {
     let id: i64 = row.get(1);
-    let channel = ChannelName::try_from(row.get::<_, String>(3));
+    let duty = issue_lane::duty(row.get(3), row.get(5), row.get(15), row.get(14));
     let parts = row.get::<_, Option<&str>>(11).map(|text| json::<Vec<Part>>(text, "deliveries", "parts", id));
     let due = Due {
         id: DeliveryId(id),
         event: EventId(row.get(2)),
-        channel: channel.map_err(|why| unreadable("channels", "name", id, why))?,
+        duty: duty.map_err(|why| unreadable("deliveries", "duty", id, why))?,
         route: row.get(4),
-        template: row.get(5),
         document: row.get(6),
         planned_at: row.get(7),
         give_up_at: row.get(8),
@@ -151,7 +149,7 @@ pub fn due(row: &Row) -> std::result::Result<Due, OutboxError> {
         unclear: row.get(10),
         parts: parts.transpose()?,
         reason: row.get(12),
-        thread: row.get(13),
+        issue: row.get(13),
     };
     Ok(due)
 }

@@ -62,7 +62,7 @@ pub async fn take_lease(db: &Transaction<'_>, seen: Beat) -> Result<bool> {
 
 /// Ends a lease that nobody can write under any more: its lanes are free. The heads of those that may have been sending,
 /// `None`: of all, and that were planned before `planned_before`, may stand in their channels: the first of the channels that
-/// its replica served, though an id that became visible meanwhile may be in front of what was sent. A statement of its own
+/// its replica served and of lanes of issues, though an id that became visible meanwhile may be in front of what was sent. A statement of its own
 /// for each step: the marks must see what was settled last.
 pub async fn end_lease(
     db: &Transaction<'_>,
@@ -74,7 +74,7 @@ pub async fn end_lease(
         "update deliveries set unclear = true where state = 0 and planned_at < $2 and id in (
              select (select min(head.id) from channels c cross join lateral
                          (select d.id from deliveries d where d.channel between c.id and c.id and d.state = 0 order by d.channel, d.id limit 1) as head
-                     where c.lane = l.id and c.id = any (s.channels))
+                     where c.lane = l.id and (c.id = any (s.channels) or strpos(c.name, ':') > 0))
              from leases s join conversations v on v.lease = s.id join lanes l on l.conversation = v.id
              where s.id = $1 and ($3::bigint[] is null or l.id = any ($3)))",
         given![lease => INT8, planned_before => INT8, sending => INT8_ARRAY],

@@ -6,6 +6,7 @@ use tokio_postgres::{GenericClient, Row};
 
 use super::{LEDGER, given, hold_of, json, ledger_of, state_of, unreadable};
 use crate::delivery::{DeliveryId, EventId};
+use crate::outbox::shown::ALL_ISSUES;
 use crate::outbox::{Attempt, ChannelGauge, DeliveryRow, EventRow, Filter, LaneId, Ledger, OutboxError};
 
 type Result<T, E = Refusal> = std::result::Result<T, E>;
@@ -15,7 +16,7 @@ use super::super::Refusal;
 pub async fn events(db: &impl GenericClient, filter: &Filter, whole: bool) -> Result<Vec<EventRow>> {
     let rows = db
         .query_typed(
-            "select id, source, kind, issue, received_at, cardinality(deliveries)::bigint, case when $7 then document end
+            "select id, source, kind, issue, received_at, case when not to_route then cardinality(deliveries)::bigint end, case when $7 then document end
              from events
              where id < $1 and ($2::text is null or source = $2) and ($3::text is null or kind = $3)
                and ($4::text is null or issue = $4) and ($6::bigint is null or id = $6)
@@ -66,7 +67,7 @@ pub async fn deliveries(
                     case when d.id = $5 then d.parts end,
                     case when d.state = 0 then l.hold_until end, l.hold_reason, l.hold_needs_a_person, l.id
              from deliveries d join channels c on c.id = d.channel join lanes l on l.id = c.lane
-             where d.id < $1 and ($2::smallint is null or d.state = $2) and ($3::text is null or c.name = $3)
+             where d.id < $1 and c.name not like 'route:%' and ($2::smallint is null or d.state = $2) and ($3::text is null or c.name = $3)
                and ($4::bigint is null or d.id = any (select unnest(deliveries) from events where id = $4))
                and ($5::bigint is null or d.id = $5)
              order by d.id desc limit $6",
@@ -132,7 +133,7 @@ pub async fn ledger(db: &impl GenericClient) -> super::Result<Ledger> {
     ledger_of(&db.query_typed_one(&format!("select {} from ledger", sums.join(", ")), &[]).await?)
 }
 
-/// What is pending in each channel, configured or not.
+/// What is pending in each channel, configured or not, and in all lanes of issues together.
 pub async fn channels(db: &impl GenericClient) -> super::Result<HashMap<String, ChannelGauge>> {
     let rows = db
         .query_typed(
@@ -140,8 +141,12 @@ pub async fn channels(db: &impl GenericClient) -> super::Result<HashMap<String, 
                  where d.channel between c.id and c.id and d.state = 0 order by d.channel, d.id limit 1)
              from channels c left join
                  (select channel, count(*) as pending from deliveries where state = 0 group by channel) as p
-                 on p.channel = c.id",
-            &[],
+                 on p.channel = c.id
+             where strpos(c.name, ':') = 0
+             union all
+             select $1, count(*), min(d.planned_at) from deliveries d join channels c on c.id = d.channel
+             where d.state = 0 and d.duty is not null and c.name like 'issue:%' having count(*) > 0",
+            given![ALL_ISSUES => TEXT],
         )
         .await?;
     let gauge = |row: &Row| {

@@ -2,11 +2,14 @@
 //! each transaction another connection takes them, and none is prepared where another would look for it.
 
 mod accept;
+mod issue_lanes;
 mod lanes;
 mod leases;
 mod listings;
+mod marks;
 mod places;
 mod retention;
+mod route;
 mod settle;
 mod slots;
 mod time;
@@ -18,11 +21,14 @@ use tokio_postgres::types::FromSql;
 use crate::outbox::{Hold, Ledger, OutboxError, State};
 
 pub use accept::*;
+pub use issue_lanes::*;
 pub use lanes::*;
 pub use leases::*;
 pub use listings::*;
+pub use marks::*;
 pub use places::*;
 pub use retention::*;
+pub use route::*;
 pub use settle::*;
 pub use slots::*;
 pub use time::note_time;
@@ -58,7 +64,8 @@ fn state_of(number: i16) -> State {
     match number {
         0 => State::Pending,
         1 => State::Delivered,
-        _ => State::Dead,
+        2 => State::Dead,
+        _ => State::Filtered,
     }
 }
 
@@ -67,6 +74,7 @@ fn number_of(state: State) -> i16 {
         State::Pending => 0,
         State::Delivered => 1,
         State::Dead => 2,
+        State::Filtered => 3,
     }
 }
 

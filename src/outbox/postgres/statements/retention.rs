@@ -11,8 +11,14 @@ pub async fn alone(db: &Transaction<'_>) -> Result<bool> {
 }
 
 /// Deletes, among the next `most` events after `after` that came before `cutoff`, those whose deliveries all ended before
-/// it, with all that belongs to them. Gives the rows that went, and the last event that was looked at when there are more.
-pub async fn expire_events(db: &Transaction<'_>, after: i64, cutoff: Millis, most: i64) -> Result<(i64, Option<i64>)> {
+/// it, with all that belongs to them. Gives the rows that went, the last event that was looked at when there are more, and
+/// the issues that went.
+pub async fn expire_events(
+    db: &Transaction<'_>,
+    after: i64,
+    cutoff: Millis,
+    most: i64,
+) -> Result<(i64, Option<i64>, Vec<String>)> {
     let row = db
         .query_typed_one(
             "with next as materialized (
@@ -27,14 +33,15 @@ pub async fn expire_events(db: &Transaction<'_>, after: i64, cutoff: Millis, mos
              ), delivered as (
                  delete from deliveries where id in (select id from ids) returning id
              ), gone as (
-                 delete from events where id in (select id from old) returning id
+                 delete from events where id in (select id from old) returning issue
              )
              select (select count(*) from gone) + (select count(*) from delivered),
-                    case when count(*) = $3 and max(received_at) < $2 then max(id) end from next",
+                    case when count(*) = $3 and max(received_at) < $2 then max(id) end,
+                    (select coalesce(array_agg(distinct issue), '{}') from gone where issue is not null) from next",
             given![after => INT8, cutoff => INT8, most => INT8],
         )
         .await?;
-    Ok((row.try_get(0)?, row.try_get(1)?))
+    Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?))
 }
 
 /// Deletes what is over among the next `most` behind `after`; gives the last of those, `None` at the table's end. What an

@@ -30,6 +30,10 @@ pub struct Settlements<'a> {
     hold_until: Vec<Option<Millis>>,
     hold_reason: Vec<Option<String>>,
     hold_needs_a_person: Vec<bool>,
+    /// Numbers of settlements, from 1, with what each makes known.
+    marking: Vec<i64>,
+    mark: Vec<&'a str>,
+    marked: Vec<i64>,
 }
 
 /// A settlement with what follows from it.
@@ -59,6 +63,11 @@ impl<'a> Settlements<'a> {
         self.issue.push(thread.map(|thread| &*thread.issue));
         self.lane.push(lane.0);
         self.delivery.push(settlement.delivery.0);
+        for mark in &settlement.marks {
+            self.marking.push(self.delivery.len() as i64);
+            self.mark.push(&mark.name);
+            self.marked.push(mark.number);
+        }
         self.at.push(settlement.at);
         self.state.push(super::number_of(state));
         self.unclear.push(unclear);
@@ -119,11 +128,18 @@ pub async fn settle(
                      hold_needs_a_person = g.hold_needs_a_person
                  from settled join given g using (number) where g.holds and lanes.id = g.lane
              ), counted as (
-                 update ledger set pending = pending - new.delivered - new.dead,
-                     delivered = ledger.delivered + new.delivered, dead = ledger.dead + new.dead
-                 from (select count(*) filter (where g.state = 1) as delivered, count(*) filter (where g.state = 2) as dead
+                 update ledger set pending = pending - new.delivered - new.dead - new.filtered,
+                     delivered = ledger.delivered + new.delivered, dead = ledger.dead + new.dead,
+                     filtered = ledger.filtered + new.filtered
+                 from (select count(*) filter (where g.state = 1) as delivered, count(*) filter (where g.state = 2) as dead,
+                              count(*) filter (where g.state = 3) as filtered
                        from settled join given g using (number)) as new
-                 where shard = $21 and new.delivered + new.dead > 0
+                 where shard = $21 and new.delivered + new.dead + new.filtered > 0
+             ), marked as (
+                 insert into marks (name, number, at)
+                 select m.name, max(m.mark), max(g.at) from unnest($23, $24, $25) as m (number, name, mark)
+                     join settled using (number) join given g using (number) group by m.name order by m.name
+                 on conflict (name) do update set number = greatest(marks.number, excluded.number), at = excluded.at
              )
              select number from settled",
                 ahead(22)
@@ -151,6 +167,9 @@ pub async fn settle(
                 settlements.hold_needs_a_person => BOOL_ARRAY,
                 shard => INT2,
                 now => INT8,
+                settlements.marking => INT8_ARRAY,
+                settlements.mark => TEXT_ARRAY,
+                settlements.marked => INT8_ARRAY,
             ],
         )
         .await?;
@@ -169,20 +188,24 @@ pub async fn whose(db: &impl GenericClient, lease: i64, id: DeliveryId, lane: La
     row.map(|row| Ok((row.try_get(0)?, state_of(row.try_get(1)?)))).transpose()
 }
 
-/// Makes dead letters due again: rendered anew unless a part was placed. Whether one may stand there already is known to
+/// Makes what ended without a receipt due again: rendered anew unless a part was placed. Whether one may stand there already is known to
 /// whoever asked for it. Gives their channels.
 pub async fn replay(db: &impl GenericClient, ids: &[i64], give_up_at: Millis, shard: i16) -> Result<Vec<i64>> {
     let rows = db
         .query_typed(
             r#"with alone as materialized (
                  select pg_advisory_xact_lock(hashtext('campanile:expire')) -- or an event goes that is to be sent again
+             ), ended as materialized (
+                 select id, state from deliveries where id = any ($1) and state >= 2 and exists (select from alone) for update
              ), revived as (
-                 update deliveries set state = 0, unclear = false, reason = null, give_up_at = $2,
+                 update deliveries d set state = 0, unclear = false, reason = null, give_up_at = $2,
                      parts = case when parts like '%"receipt"%' then parts end
-                 where id = any ($1) and state = 2 and exists (select from alone) returning channel
+                 from ended where d.id = ended.id returning d.channel
              ), counted as (
-                 update ledger set dead = dead - (select count(*) from revived),
-                     pending = pending + (select count(*) from revived)
+                 update ledger set dead = ledger.dead - ended.dead, filtered = ledger.filtered - ended.filtered,
+                     pending = pending + ended.dead + ended.filtered
+                 from (select count(*) filter (where state = 2) as dead, count(*) filter (where state = 3) as filtered
+                       from ended) as ended
                  where shard = $3
              )
              select channel from revived"#,

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use rusqlite::{Connection, OptionalExtension, Result, params};
 
 use super::one_row;
-use crate::delivery::Style;
+use crate::delivery::DeliveryId;
 use crate::event::SourceName;
 use crate::outbox::sqlite::seen::Known;
-use crate::outbox::{Arrival, Fingerprint, Millis};
+use crate::outbox::{Arrival, Fingerprint, Millis, Plan, Routed, State};
 
 pub fn seen(db: &Connection, fingerprint: Fingerprint) -> Result<Option<Known>> {
     db.prepare_cached("select event, until from seen where fingerprint = ?1")?
@@ -36,10 +36,18 @@ pub fn seen_to(db: &Connection, event: i64) -> Result<()> {
     one_row(db.execute("update ledger set seen_to = ?1", params![event])?)
 }
 
-pub fn insert_event(db: &Connection, id: i64, arrival: &Arrival, first_delivery: Option<i64>) -> Result<()> {
+/// `deliveries`: rows that it is to have, from `first_delivery` on.
+pub fn insert_event(
+    db: &Connection,
+    id: i64,
+    arrival: &Arrival,
+    first_delivery: Option<i64>,
+    deliveries: usize,
+) -> Result<()> {
     db.prepare_cached(
-        "insert into events (id, source, kind, issue, received_at, first_delivery, deliveries, fingerprint, until, document)
-         values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+        "insert into events (id, source, kind, issue, received_at, first_delivery, deliveries, fingerprint, until, document,
+             to_route)
+         values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
     )?
     .execute(params![
         id,
@@ -48,10 +56,11 @@ pub fn insert_event(db: &Connection, id: i64, arrival: &Arrival, first_delivery:
         arrival.issue,
         arrival.received_at,
         first_delivery,
-        arrival.planned.len() as i64,
+        deliveries as i64,
         arrival.fingerprint.0,
         arrival.remember_until,
         arrival.document,
+        matches!(arrival.plan, Plan::ToRoute { .. }),
     ])?;
     Ok(())
 }
@@ -65,13 +74,17 @@ pub struct NewDelivery<'a> {
     pub give_up_at: Millis,
     pub route: &'a str,
     pub template: &'a str,
-    pub style: Style,
+    pub threaded: bool,
+    pub duty: Option<&'a str>,
+    /// It ends at once, for this reason.
+    pub filtered: Option<&'a str>,
 }
 
 pub fn insert_delivery(db: &Connection, new: &NewDelivery<'_>) -> Result<()> {
     db.prepare_cached(
-        "insert into deliveries (id, event, lane, channel, planned_at, settled_at, give_up_at, route, template, style)
-         values (?1, ?2, ?3, ?4, ?5, ?5, ?6, ?7, ?8, ?9)",
+        "insert into deliveries (id, event, lane, channel, planned_at, settled_at, give_up_at, route, template, style, duty,
+             state, reason)
+         values (?1, ?2, ?3, ?4, ?5, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
     )?
     .execute(params![
         new.id,
@@ -82,9 +95,45 @@ pub fn insert_delivery(db: &Connection, new: &NewDelivery<'_>) -> Result<()> {
         new.give_up_at,
         new.route,
         new.template,
-        new.style == Style::Thread,
+        new.threaded,
+        new.duty,
+        if new.filtered.is_some() { State::Filtered } else { State::Pending },
+        new.filtered,
     ])?;
     Ok(())
+}
+
+/// An event that is to be routed: its id, when it came, and the channel and lane of its place in the line.
+pub fn to_route(db: &Connection, delivery: DeliveryId) -> Result<Option<(i64, Millis, i64)>> {
+    db.prepare_cached(
+        "select e.id, e.received_at, d.channel from deliveries d join events e on e.id = d.event
+         where d.id = ?1 and d.state = 0 and e.to_route",
+    )?
+    .query_row(params![delivery.0], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+    .optional()
+}
+
+/// The event was routed, and its place in the line goes. `deliveries`: rows that it is to have, from `first_delivery` on.
+pub fn routed(
+    db: &Connection,
+    (event, place): (i64, DeliveryId),
+    to: &Routed,
+    first_delivery: Option<i64>,
+    deliveries: usize,
+) -> Result<()> {
+    db.prepare_cached("delete from attempts where delivery = ?1")?.execute(params![place.0])?;
+    one_row(db.prepare_cached("delete from deliveries where id = ?1")?.execute(params![place.0])?)?;
+    let (kind, issue, document) = match to {
+        Routed::Event { kind, issue, document, .. } => (Some(kind), issue.as_ref(), Some(document)),
+        Routed::Ignored => (None, None, None),
+    };
+    one_row(
+        db.prepare_cached(
+            "update events set to_route = 0, first_delivery = ?2, deliveries = ?3, kind = coalesce(?4, kind),
+                 issue = coalesce(?5, issue), document = coalesce(?6, document) where id = ?1",
+        )?
+        .execute(params![event, first_delivery, deliveries as i64, kind, issue, document])?,
+    )
 }
 
 pub fn insert_unreadable(db: &Connection, source: &SourceName, at: Millis, why: &str, head: &[u8]) -> Result<()> {

@@ -1,11 +1,11 @@
 //! What is pending, found by lane.
 
+use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Result, Row, ToSql, params};
 
-use super::{Json, Parsed, one_row};
+use super::{Json, one_row};
 use crate::delivery::{DeliveryId, EventId, Receipt};
-use crate::event::ChannelName;
-use crate::outbox::{Due, LaneId, Millis, Part};
+use crate::outbox::{Due, LaneId, Millis, Part, issue_lane};
 
 /// 1,024 neighbouring ids of deliveries: the unit by which the index `pending` is searched.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Ord, PartialOrd)]
@@ -40,7 +40,7 @@ pub struct PendingInLane {
 pub fn heads(db: &Connection, lane: LaneId, from: Segment, last: Segment, most: usize) -> Result<Vec<Due>> {
     let mut select = db.prepare_cached(
         "select d.id, d.event, c.name, d.route, d.template, e.document, d.planned_at, d.give_up_at, d.attempts,
-                d.unclear, (select parts from messages where id = d.message), d.reason, iif(d.style = 1, e.issue, null)
+                d.unclear, (select parts from messages where id = d.message), d.reason, e.issue, d.style, d.duty
          from deliveries d indexed by pending join events e on e.id = d.event join channels c on c.id = d.channel
          where d.id >> 10 = ?1 and d.lane = ?2 and d.state = 0 order by d.id limit ?3",
     )?;
@@ -61,10 +61,10 @@ fn due(row: &Row<'_>) -> Result<Due> {
     Ok(Due {
         id: DeliveryId(row.get(0)?),
         event: EventId(row.get(1)?),
-        channel: row.get::<_, Parsed<ChannelName>>(2)?.0,
+        duty: issue_lane::duty(row.get(2)?, row.get(4)?, row.get_ref(14)?.as_str_or_null()?, row.get(13)?)
+            .map_err(|why| rusqlite::Error::FromSqlConversionFailure(14, Type::Text, why.into()))?,
         route: row.get(3)?,
-        template: row.get(4)?,
-        thread: row.get(12)?,
+        issue: row.get(12)?,
         document: row.get(5)?,
         planned_at: row.get(6)?,
         give_up_at: row.get(7)?,

@@ -47,7 +47,8 @@ pub fn add_to_ledger(db: &Connection, more: &Ledger, last_event: i64, last_deliv
         db.prepare_cached(
             "update ledger set last_event = ?1, last_delivery = ?2, received = received + ?3, routed = routed + ?4,
                  ignored = ignored + ?5, duplicate = duplicate + ?6, unreadable = unreadable + ?7,
-                 planned = planned + ?8, delivered = delivered + ?9, pending = pending + ?10, dead = dead + ?11",
+                 planned = planned + ?8, delivered = delivered + ?9, pending = pending + ?10, dead = dead + ?11,
+                 to_route = to_route + ?12, filtered = filtered + ?13",
         )?
         .execute(params![
             last_event,
@@ -61,6 +62,8 @@ pub fn add_to_ledger(db: &Connection, more: &Ledger, last_event: i64, last_deliv
             more.delivered,
             more.pending,
             more.dead,
+            more.to_route,
+            more.filtered,
         ])?,
     )
 }

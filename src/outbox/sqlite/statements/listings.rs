@@ -8,7 +8,7 @@ use crate::outbox::{Attempt, DeliveryRow, EventRow, Filter, LaneId, Part};
 
 pub fn events(db: &Connection, filter: &Filter, whole: bool) -> Result<Vec<EventRow>> {
     let mut select = db.prepare_cached(
-        "select id, source, kind, issue, received_at, deliveries, case when ?7 then document end from events
+        "select id, source, kind, issue, received_at, iif(to_route, null, deliveries), case when ?7 then document end from events
          where id < ?1 and (?2 is null or source = ?2) and (?3 is null or kind = ?3) and (?4 is null or issue = ?4)
            and (?6 is null or id = ?6)
          order by id desc limit ?5",
@@ -51,7 +51,7 @@ pub fn deliveries(db: &Connection, filter: &Filter, only: Option<DeliveryId>) ->
                 case when d.id = ?5 then (select parts from messages where id = d.message) end,
                 case when d.state = 0 then l.hold_until end, l.hold_reason, l.hold_needs_a_person, d.lane
          from deliveries d join channels c on c.id = d.channel join lanes l on l.id = d.lane
-         where d.id < ?1 and (?2 is null or d.state = ?2) and (?3 is null or c.name = ?3) and (?4 is null or d.event = ?4)
+         where d.id < ?1 and c.name not like 'route:%' and (?2 is null or d.state = ?2) and (?3 is null or c.name = ?3) and (?4 is null or d.event = ?4)
            and (?5 is null or d.id = ?5)
          order by d.id desc limit ?6",
     )?;

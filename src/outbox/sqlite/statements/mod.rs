@@ -4,6 +4,7 @@ mod accept;
 mod lanes;
 mod ledger;
 mod listings;
+mod marks;
 mod places;
 mod retention;
 mod settle;
@@ -19,6 +20,7 @@ pub use accept::*;
 pub use lanes::*;
 pub use ledger::*;
 pub use listings::{deliveries, delivery, event, events};
+pub use marks::*;
 pub use places::*;
 pub use retention::*;
 pub use settle::*;
@@ -48,6 +50,7 @@ impl FromSql for State {
             0 => Ok(Self::Pending),
             1 => Ok(Self::Delivered),
             2 => Ok(Self::Dead),
+            3 => Ok(Self::Filtered),
             other => Err(FromSqlError::OutOfRange(other)),
         }
     }
@@ -77,14 +80,5 @@ impl<T: serde::de::DeserializeOwned> FromSql for Word<T> {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
         let word = serde::de::value::StrDeserializer::<serde::de::value::Error>::new(value.as_str()?);
         T::deserialize(word).map(Self).map_err(FromSqlError::other)
-    }
-}
-
-/// A column with a name that is checked when it is made.
-struct Parsed<T>(T);
-
-impl<T: TryFrom<String, Error = String>> FromSql for Parsed<T> {
-    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
-        T::try_from(value.as_str()?.to_owned()).map(Self).map_err(|why| FromSqlError::Other(why.into()))
     }
 }

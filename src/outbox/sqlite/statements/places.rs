@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 
-use rusqlite::{Connection, Result, params};
+use rusqlite::{Connection, OptionalExtension, Result, Row, params};
 
 use super::{PendingInLane, Segment, hold_of, one_row};
-use crate::outbox::{Hold, LaneId, Place};
+use crate::outbox::{Hold, IssueLane, LaneId, Place};
 
 /// The lane of a conversation, made when it is new; its account follows the configuration.
 pub fn upsert_lane(db: &Connection, place: &Place) -> Result<i64> {
@@ -27,9 +27,36 @@ pub fn upsert_lane_of_nobody(db: &Connection, channel: &str) -> Result<i64> {
     )
 }
 
+/// Those that a configuration named. Lanes of issues are none.
 pub fn channels(db: &Connection) -> Result<Vec<(i64, String, i64)>> {
-    let mut select = db.prepare("select id, name, lane from channels")?;
+    let mut select = db.prepare("select id, name, lane from channels where instr(name, ':') = 0")?;
     select.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?.collect()
+}
+
+pub struct IssueLaneRow {
+    pub channel: i64,
+    pub lane: LaneRow,
+}
+
+/// The lane of an issue, made when it is new.
+pub fn issue_lane(db: &Connection, lane: &IssueLane) -> Result<IssueLaneRow> {
+    let name = lane.name();
+    let known = db
+        .prepare_cached(
+            "select c.id, l.id, l.account, l.hold_until, l.hold_reason, l.hold_needs_a_person
+             from channels c join lanes l on l.id = c.lane where c.name = ?1",
+        )?
+        .query_row(params![name], |row| Ok(IssueLaneRow { channel: row.get(0)?, lane: lane_row(row, 1)? }))
+        .optional()?;
+    if let Some(known) = known {
+        return Ok(known);
+    }
+    let account = lane.account();
+    let id = db
+        .prepare_cached("insert into lanes (messenger, account, key) values (?1, ?1, ?2)")?
+        .insert(params![account, name])?;
+    let channel = insert_channel(db, &name, id)?;
+    Ok(IssueLaneRow { channel, lane: LaneRow { id: LaneId(id), account: account.to_owned(), hold: None } })
 }
 
 pub fn insert_channel(db: &Connection, name: &str, lane: i64) -> Result<i64> {
@@ -49,6 +76,11 @@ pub fn lead_channel(db: &Connection, channel: i64, from: i64, to: i64) -> Result
     Ok(())
 }
 
+/// A channel's row, by its name.
+pub fn channel(db: &Connection, name: &str) -> Result<Option<i64>> {
+    db.prepare_cached("select id from channels where name = ?1")?.query_row(params![name], |row| row.get(0)).optional()
+}
+
 pub struct LaneRow {
     pub id: LaneId,
     pub account: String,
@@ -57,9 +89,11 @@ pub struct LaneRow {
 
 pub fn lanes(db: &Connection) -> Result<Vec<LaneRow>> {
     let mut select = db.prepare("select id, account, hold_until, hold_reason, hold_needs_a_person from lanes")?;
-    let rows = select
-        .query_map([], |row| Ok(LaneRow { id: LaneId(row.get(0)?), account: row.get(1)?, hold: hold_of(row, 2)? }))?;
-    rows.collect()
+    select.query_map([], |row| lane_row(row, 0))?.collect()
+}
+
+pub(super) fn lane_row(row: &Row<'_>, at: usize) -> Result<LaneRow> {
+    Ok(LaneRow { id: LaneId(row.get(at)?), account: row.get(at + 1)?, hold: hold_of(row, at + 2)? })
 }
 
 /// What is pending, by lane and channel, in one walk over the index.

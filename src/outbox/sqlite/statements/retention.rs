@@ -5,26 +5,33 @@ use rusqlite::{Connection, OptionalExtension, Result, params};
 use super::one_row;
 use crate::outbox::{Fingerprint, Millis};
 
-/// Events after `after` up to the first that came at `cutoff` or later: id, first delivery, how many. What is young is
-/// not walked through.
-pub fn old_events(db: &Connection, after: i64, cutoff: Millis, most: usize) -> Result<Vec<(i64, Option<i64>, i64)>> {
+/// An event that may be deleted.
+pub struct Old {
+    pub id: i64,
+    pub first_delivery: Option<i64>,
+    pub deliveries: i64,
+    pub issue: Option<String>,
+}
+
+/// Events after `after` up to the first that came at `cutoff` or later. What is young is not walked through.
+pub fn old_events(db: &Connection, after: i64, cutoff: Millis, most: usize) -> Result<Vec<Old>> {
     let mut select = db.prepare_cached(
-        "select id, first_delivery, deliveries, received_at < ?2 from events where id > ?1 order by id limit ?3",
+        "select id, first_delivery, deliveries, received_at < ?2, issue from events where id > ?1 order by id limit ?3",
     )?;
     let mut rows = select.query(params![after, cutoff, most as i64])?;
     let mut old = Vec::new();
     while let Some(row) = rows.next()?
         && row.get(3)?
     {
-        old.push((row.get(0)?, row.get(1)?, row.get(2)?));
+        old.push(Old { id: row.get(0)?, first_delivery: row.get(1)?, deliveries: row.get(2)?, issue: row.get(4)? });
     }
     Ok(old)
 }
 
 /// Deletes an event with its deliveries, their messages and attempts, unless one of them is pending or was settled after `cutoff`.
-pub fn delete_event(db: &Connection, event: i64, first: Option<i64>, count: i64, cutoff: Millis) -> Result<usize> {
-    let (from, to) = match first {
-        Some(first) => (first, first + count),
+pub fn delete_event(db: &Connection, old: &Old, cutoff: Millis) -> Result<usize> {
+    let (from, to) = match old.first_delivery {
+        Some(first) => (first, first + old.deliveries),
         None => (0, 0),
     };
     let kept: i64 = db
@@ -39,8 +46,24 @@ pub fn delete_event(db: &Connection, event: i64, first: Option<i64>, count: i64,
     db.prepare_cached("delete from messages where id in (select message from deliveries where id >= ?1 and id < ?2)")?
         .execute(params![from, to])?;
     let gone = db.prepare_cached("delete from deliveries where id >= ?1 and id < ?2")?.execute(params![from, to])?;
-    one_row(db.prepare_cached("delete from events where id = ?1")?.execute(params![event])?)?;
+    one_row(db.prepare_cached("delete from events where id = ?1")?.execute(params![old.id])?)?;
     Ok(gone + 1)
+}
+
+/// Forgets a lane of an issue of which nothing is kept any more.
+pub fn forget_lane(db: &Connection, name: &str) -> Result<()> {
+    let lane = db
+        .prepare_cached(
+            "delete from channels where name = ?1 and not exists
+                 (select 1 from deliveries d indexed by of_issue_lanes where d.channel = channels.id and d.duty is not null)
+             returning lane",
+        )?
+        .query_row(params![name], |row| row.get::<_, i64>(0))
+        .optional()?;
+    match lane {
+        Some(lane) => one_row(db.prepare_cached("delete from lanes where id = ?1")?.execute(params![lane])?),
+        None => Ok(()),
+    }
 }
 
 /// Deletes what is over among the next `most` behind `after`; gives the last of those, `None` at the table's end.

@@ -2,6 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, Result, params};
 
+use super::places::{LaneRow, lane_row};
 use super::{Json, one_row};
 use crate::delivery::DeliveryId;
 use crate::outbox::{Attempt, LaneId, Millis, Part, State, Thread};
@@ -85,10 +86,14 @@ pub fn dead_of_channel(db: &Connection, channel: i64, most: usize) -> Result<Vec
     select.query_map(params![channel, most as i64], |row| row.get(0).map(DeliveryId))?.collect()
 }
 
-pub fn channel_and_state(db: &Connection, id: DeliveryId) -> Result<Option<(i64, State)>> {
-    db.prepare_cached("select channel, state from deliveries where id = ?1")?
-        .query_row(params![id.0], |row| Ok((row.get(0)?, row.get(1)?)))
-        .optional()
+/// A delivery's state, its channel, and the lane where that leads now.
+pub fn whereabouts(db: &Connection, id: DeliveryId) -> Result<Option<(State, i64, LaneRow)>> {
+    db.prepare_cached(
+        "select d.state, c.id, l.id, l.account, l.hold_until, l.hold_reason, l.hold_needs_a_person from deliveries d
+         join channels c on c.id = d.channel join lanes l on l.id = c.lane where d.id = ?1",
+    )?
+    .query_row(params![id.0], |row| Ok((row.get(0)?, row.get(1)?, lane_row(row, 2)?)))
+    .optional()
 }
 
 /// A dead letter becomes due again, in the lane where its channel leads now. Rendered anew unless a part was placed.
@@ -103,7 +108,7 @@ pub fn revive(db: &Connection, id: DeliveryId, lane: i64, give_up_at: Millis) ->
     one_row(
         db.prepare_cached(
             "update deliveries set state = 0, unclear = 0, reason = null, lane = ?2, give_up_at = ?3,
-                 message = case when ?4 then null else message end where id = ?1 and state = 2",
+                 message = case when ?4 then null else message end where id = ?1 and state >= 2",
         )?
         .execute(params![id.0, lane, give_up_at, forgotten > 0])?,
     )
