@@ -3,10 +3,10 @@
 
 use handlebars::template::Template;
 
-use super::load::{Source, compile};
+use super::load::Source;
 use super::partials::Partials;
 use super::scan::Flaw;
-use super::{check, stand_in};
+use super::{check, inline, stand_in};
 use crate::finding::{Finding, Place};
 use crate::message::{Button, Link, MOST_BUTTONS};
 use crate::yaml::reader::{self, Fields, Findings, elements};
@@ -122,9 +122,9 @@ impl Reader<'_> {
     }
 
     fn template(&mut self, scalar: &Scalar, node: &Node) -> Option<Template> {
-        let compiled = compile(&scalar.text, None).and_then(|template| {
-            self.needs.add(check::check(&scalar.text, &template, self.partials)?);
-            Ok(template)
+        let compiled = inline::compile(&scalar.text, self.partials).map(|(template, needs)| {
+            self.needs.add(needs);
+            template
         });
         let (source, flaws) = (self.source, &mut self.flaws);
         let place = |at| scalar.place(at).unwrap_or(node.place);

@@ -13,6 +13,7 @@ mod fallback;
 mod front;
 mod helpers;
 mod html;
+mod inline;
 mod load;
 mod markdown;
 mod own;
@@ -25,6 +26,7 @@ mod stand_in;
 mod words;
 
 pub use fallback::fallback;
+pub use inline::{Mistake, check_text};
 
 use std::collections::HashMap;
 use std::path::Path;

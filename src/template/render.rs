@@ -1,5 +1,6 @@
 //! A checked template and an event's document → a message.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::atomic::AtomicUsize;
 
@@ -8,8 +9,9 @@ use handlebars::{Context, Output, RenderContext, Renderable};
 use jiff::tz::TimeZone;
 use serde_json::{Map, Value};
 
+use super::check::Needs;
 use super::fallback::{fallback, shortened};
-use super::front::ButtonSource;
+use super::front::{ButtonSource, Front};
 use super::helpers::{Ago, Code, Date, Each, Happened, Json, LinkTo};
 use super::own::{Dialect, Trial, trial_documents};
 use super::stand_in::LONGEST_OUTPUT;
@@ -34,13 +36,13 @@ impl Checked {
         locale: &Locale,
     ) -> Result<Message, RenderError> {
         let context = Context::from(self.members(document, channel));
-        let rendering = Rendering { of: self, shared, context: &context, locale };
+        let rendering = self.rendering(shared, &context, locale);
         let markdown = rendering.text(&self.template, self.dialect, self.lines_before)?;
         let message = markdown::message(&markdown);
         if message.is_blank() {
             return Err(RenderError::Empty { file: self.file.clone() });
         }
-        let (buttons, silent, unfurl) = rendering.front();
+        let (buttons, silent, unfurl) = rendering.front(&self.front);
         let shortened = shortened(context.data(), locale.language);
         Ok(Message { shortened, buttons, silent, unfurl, ..message })
     }
@@ -54,7 +56,7 @@ impl Checked {
         locale: &Locale,
     ) -> Result<Own, RenderError> {
         let context = Context::from(self.members(document, channel));
-        let rendering = Rendering { of: self, shared, context: &context, locale };
+        let rendering = self.rendering(shared, &context, locale);
         let text = rendering.text(&self.template, self.dialect, self.lines_before)?;
         let unfit = |message| RenderError::Unfit { file: self.file.clone(), message };
         let form = match self.dialect.own(&text).map_err(|flaw| unfit(flaw.message))? {
@@ -64,7 +66,7 @@ impl Checked {
             Some(form) => form,
             None => return Err(unfit("it is no messenger's own".to_owned())),
         };
-        let (buttons, silent, unfurl) = rendering.front();
+        let (buttons, silent, unfurl) = rendering.front(&self.front);
         Ok(Own { form, buttons, silent, unfurl })
     }
 
@@ -75,10 +77,14 @@ impl Checked {
         let channel = Channel { name: "ops", messenger: self.dialect.messenger()? };
         trial_documents().into_iter().find_map(|document| {
             let context = Context::from(self.members(&(&document).into(), channel));
-            let rendering = Rendering { of: self, shared, context: &context, locale: &locale };
+            let rendering = self.rendering(shared, &context, &locale);
             let rendered = rendering.text(&trial.template, self.dialect, 0).ok()?;
             Trial::flaw(text, &rendered, self.dialect)
         })
+    }
+
+    fn rendering<'a>(&'a self, shared: &'a Shared, context: &'a Context, locale: &'a Locale) -> Rendering<'a> {
+        Rendering { file: &self.file, helpers: &self.needs.helpers, shared, context, locale }
     }
 
     /// What the template names, and the issue, for where a shortened message leads.
@@ -93,9 +99,24 @@ impl Checked {
     }
 }
 
+/// What a text that stands in no template renders to, its variables as stand-ins. `file` is the name that errors give.
+pub(super) fn value(
+    shared: &Shared,
+    file: &str,
+    template: &Template,
+    needs: &Needs,
+    document: &Document<'_>,
+    locale: &Locale,
+) -> Result<String, RenderError> {
+    let context = Context::from(Value::from(document.members(|root| needs.roots.contains(root))));
+    let rendering = Rendering { file, helpers: &needs.helpers, shared, context: &context, locale };
+    rendering.text(template, Dialect::Plain, 0)
+}
+
 /// One rendering of a template and what belongs to it.
 struct Rendering<'a> {
-    of: &'a Checked,
+    file: &'a str,
+    helpers: &'a BTreeSet<&'static str>,
     shared: &'a Shared,
     context: &'a Context,
     locale: &'a Locale,
@@ -104,8 +125,7 @@ struct Rendering<'a> {
 impl Rendering<'_> {
     /// What the front matter says: buttons, silent, unfurl. A value of it that fails says nothing: the message is worth
     /// more.
-    fn front(&self) -> (Vec<Button>, bool, bool) {
-        let front = &self.of.front;
+    fn front(&self, front: &Front) -> (Vec<Button>, bool, bool) {
         let value = |template: &Template| self.text(template, Dialect::Plain, 0).unwrap_or_default();
         let is_true = |template: &Option<Template>| template.as_ref().is_some_and(|it| front::is_true(&value(it)));
         let button = |it: &ButtonSource| front::button(&value(&it.text), &value(&it.url));
@@ -113,7 +133,7 @@ impl Rendering<'_> {
     }
 
     fn text(&self, template: &Template, dialect: Dialect, lines_before: usize) -> Result<String, RenderError> {
-        let (context, locale, helpers) = (self.context, self.locale, &self.of.needs.helpers);
+        let (context, locale, helpers) = (self.context, self.locale, self.helpers);
         let rounds = AtomicUsize::new(0);
         let mut render = RenderContext::new(None);
         if helpers.contains("each") {
@@ -142,7 +162,7 @@ impl Rendering<'_> {
             Err(error) if !output.full => {
                 let partial = error.template_name.as_deref().and_then(|name| self.shared.partials.file(name));
                 Err(RenderError::Failed {
-                    file: partial.unwrap_or(&self.of.file).to_owned(),
+                    file: partial.unwrap_or(self.file).to_owned(),
                     line: error.line_no.map_or(0, |line| line + if partial.is_some() { 0 } else { lines_before }),
                     column: error.column_no.unwrap_or(0),
                     message: error.reason().to_string(),
