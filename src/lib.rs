@@ -58,6 +58,7 @@ pub mod key;
 pub mod lane;
 pub mod layers;
 pub mod lifecycle;
+pub mod link;
 pub mod message;
 pub mod messenger;
 pub mod outbox;

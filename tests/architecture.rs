@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 const ARROWS: &[(&str, &[&str])] = &[
     ("cli", &["app", "messenger::slack::format", "messenger::telegram::format"]),
     ("app", &["config", "http", "admin", "lane", "source", "messenger", "simulator"]),
-    ("config", &["route", "template", "messenger", "outbox", "source", "lane"]),
+    ("config", &["route", "template", "messenger", "outbox", "source", "lane", "link"]),
     ("http", &["source", "admin"]),
     ("source", &["route", "outbox"]),
+    ("link", &["route", "outbox"]),
     ("admin", &["outbox", "template", "route", "messenger::slack::format", "messenger::telegram::format"]),
     ("lane", &["outbox", "template", "messenger", "route"]),
     ("messenger", &["layers", "transport"]),
