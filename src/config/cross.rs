@@ -1,11 +1,56 @@
 //! What one section alone cannot tell.
 
 use super::channel::{Channel, ChannelRead, Conversation};
+use super::links::{Auth, Links};
 use super::messenger::{Slack, Telegram};
 use super::reader::Findings;
 use super::route::RouteRead;
-use crate::delivery::Style;
-use crate::finding::suggest;
+use super::server::Server;
+use super::source::{Source, SourceKind};
+use super::tracker::{Guard, TOKEN, Tracker};
+use crate::delivery::{Action, Style};
+use crate::finding::{Place, suggest};
+
+/// What sections that were read before have, for those that want it.
+pub(super) struct Known<'a> {
+    pub tracker: &'a Tracker,
+    /// `links.application`
+    pub application: Option<&'a str>,
+}
+
+impl Known<'_> {
+    /// `what` asks Tracker.
+    pub fn want_token(&self, at: Place, what: &str, findings: &mut Findings) {
+        if self.tracker.tokenless {
+            findings.hinted(at, format!("{what}, and Tracker's API has no `tracker.token`"), TOKEN);
+        }
+    }
+}
+
+/// A change that answers itself: the trigger tells of it, and the route makes it again.
+pub(super) fn loops_of_routes(routes: &[RouteRead], sources: &[Source], tracker: &Tracker, findings: &mut Findings) {
+    let is_called = sources.iter().any(|source| source.kind == SourceKind::Tracker);
+    if tracker.loop_guard != Guard::Off || !is_called {
+        return;
+    }
+    for read in routes.iter().filter(|read| !read.route.disabled) {
+        let changes = |action: &Action| matches!(action, Action::Set { .. } | Action::Comment(_));
+        if let Some(issue) = read.issue.as_ref().filter(|issue| issue.actions.iter().any(changes)) {
+            let message = format!("route `{}` may lead to itself: `loop_guard` is off", read.route.name);
+            let hint = "what it does to an issue may call a trigger: `loop_guard: actions` ends that, or its `when`";
+            findings.warning(issue.place, message, hint);
+        }
+    }
+}
+
+/// Whoever reaches the listener links and unlinks.
+pub(super) fn open_links(links: &Links, server: Option<&Server>, findings: &mut Findings) {
+    let is_public = server.is_some_and(|server| !server.listen.ip().to_canonical().is_loopback());
+    if let (Auth::None, true) = (&links.auth, is_public) {
+        let hint = "name a token, `auth: {token: {env: NAME}}`, or let only Tracker reach `/links`";
+        findings.warning(links.auth_place, "`auth: none` lets whoever reaches `server.listen` link and unlink", hint);
+    }
+}
 
 /// Every channel that a route names exists.
 pub(super) fn channels_of_routes(routes: &[RouteRead], channels: &[ChannelRead], findings: &mut Findings) {

@@ -46,7 +46,7 @@ fn keys_that_are_written_otherwise_are_named() {
     refused(&[(route, (5, 26), "unknown key `thread` in route `#1`", "it is written `style: thread`")]);
     refused(&[("\"\": 1", (4, 1), "unknown key ``", "")]);
     let found = findings(&HEAD.replace("kind: tracker", "kind: gitlub"));
-    assert_eq!(found[0].hint.as_deref(), Some("the kinds: `tracker`"), "what is not built is not offered");
+    assert!(found[0].hint.as_deref().unwrap().starts_with("did you mean `github`?"), "{found:?}");
 }
 
 #[test]

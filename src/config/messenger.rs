@@ -151,7 +151,7 @@ fn burst(fields: &mut Fields, findings: &mut Findings, default: u32) -> u32 {
 }
 
 /// `default`, `none` (inner `None`), or rates of which those left out are the default's.
-fn pace<T: Default>(
+pub(super) fn pace<T: Default>(
     node: &Node,
     findings: &mut Findings,
     rates: impl FnOnce(&mut Fields, &mut Findings) -> T,

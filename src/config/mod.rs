@@ -1,11 +1,14 @@
 //! config.yaml → [`Config`], with every finding and its place.
 //!
 //! [`load`] reads the file in one pass that does not stop at a mistake: the text as a tree with places (`yaml`), each
-//! section into its type (`server`, `tracker`, `messenger`, `source`, `channel`, `route`), then what only the whole can
-//! tell (`cross`). Findings of all of these, of the conditions and of the caller's own checks come at once.
+//! section into its type (`server`, `tracker`, `messenger`, `links`, `source`, `channel`, `route`, `action`), then what
+//! only the whole can tell (`cross`). Findings of all of these, of the conditions and of the caller's own checks come at
+//! once.
 
+mod action;
 mod channel;
 mod cross;
+mod links;
 mod messenger;
 mod route;
 mod secret;
@@ -16,9 +19,15 @@ mod tracker;
 mod url;
 
 #[cfg(test)]
+mod action_tests;
+#[cfg(test)]
 mod hint_tests;
 #[cfg(test)]
+mod links_tests;
+#[cfg(test)]
 mod schema_tests;
+#[cfg(test)]
+mod source_tests;
 #[cfg(test)]
 mod tests;
 
@@ -30,14 +39,17 @@ use std::rc::Rc;
 use jiff::tz::TimeZone;
 use sha2::{Digest, Sha256};
 
+pub use self::action::OWN_OBJECT;
 pub use self::channel::{Channel, Conversation};
+use self::cross::Known;
+pub use self::links::{Auth, Links};
 pub use self::messenger::{Slack, SlackPace, Telegram, TelegramPace};
 use self::reader::{Fields, Findings, choice, elements, entries, whole, word};
 pub use self::secret::{Secret, SecretError, is_path, is_variable};
 pub use self::server::{Network, Server};
-pub use self::source::{Source, SourceKind};
+pub use self::source::{FetchComments, Reviews, Source, SourceKind};
 pub use self::store::{Store, Url};
-pub use self::tracker::{Organization, TokenType, Tracker};
+pub use self::tracker::{Guard, Organization, TokenType, Tracker, TrackerPace};
 use self::tree::Node;
 pub use self::url::BaseUrl;
 use crate::finding::{Finding, Place, Severity, in_lines, suggest};
@@ -75,6 +87,8 @@ pub struct Config {
     /// `None`: no section. Incoming webhooks work without one, at the default pace.
     pub slack: Option<Slack>,
     pub telegram: Option<Telegram>,
+    /// `None`: Tracker's external-application protocol is not spoken.
+    pub links: Option<Links>,
     pub sources: Vec<Source>,
     pub channels: Vec<Channel>,
     pub routes: Vec<Route>,
@@ -206,19 +220,24 @@ fn config(root: &Node, file: String, folder: PathBuf, findings: &mut Findings) -
     let language = fields.read("language", findings, choice(&[("en", Language::En), ("ru", Language::Ru)]));
     let time_zone = fields.read("time_zone", findings, time_zone);
     let log = fields.read("log", findings, choice(&[("text", LogFormat::Text), ("json", LogFormat::Json)]));
-    let tracker = fields.read("tracker", findings, tracker::read);
+    let tracker = fields.read("tracker", findings, tracker::read).unwrap_or_default();
     let (has_slack, has_telegram) = (fields.get("slack"), fields.get("telegram"));
     let slack = has_slack.map(|node| messenger::slack(node, findings));
     let telegram = has_telegram.map(|node| messenger::telegram(node, findings));
-    let sources = fields.need("sources", findings, source::read);
+    let links = fields.get("links").map(|node| links::read(node, &tracker, findings)).unwrap_or_default();
+    let known = Known { tracker: &tracker, application: links.application.as_deref() };
+    let sources = fields.need("sources", findings, |node, findings| source::read(node, &known, findings));
+    let sources = sources.unwrap_or_default();
     let channels = fields.read("channels", findings, named(channel::read)).unwrap_or_default();
-    let routes = fields.read("routes", findings, routes).unwrap_or_default();
+    let routes = fields.read("routes", findings, |node, findings| routes(node, &known, findings)).unwrap_or_default();
     fields.close(findings);
 
     cross::channels_of_routes(&routes, &channels, findings);
     cross::threads_of_routes(&routes, &channels, findings);
     cross::sections_of_channels(&channels, slack.as_ref(), telegram.as_ref(), findings);
-    let named_templates = routes.iter().filter_map(route::RouteRead::named_template).collect();
+    cross::loops_of_routes(&routes, &sources, &tracker, findings);
+    links.links.iter().for_each(|links| cross::open_links(links, server.as_ref(), findings));
+    let named_templates = routes.iter().flat_map(route::RouteRead::named_templates).collect();
     Some(Config {
         templates: named_or_there(&folder, templates),
         server: server.unwrap_or_else(Server::unread),
@@ -229,10 +248,11 @@ fn config(root: &Node, file: String, folder: PathBuf, findings: &mut Findings) -
         language: language.unwrap_or(Language::En),
         time_zone: time_zone.unwrap_or_else(moscow),
         log: log.unwrap_or(LogFormat::Text),
-        tracker: tracker.unwrap_or_default(),
+        tracker,
         slack,
         telegram,
-        sources: sources.unwrap_or_default(),
+        links: links.links,
+        sources,
         channels: channels.into_iter().filter_map(|channel| channel.channel).collect(),
         routes: routes.into_iter().map(|route| route.route).collect(),
         folder,
@@ -248,9 +268,9 @@ fn named<T>(
     move |node, findings| Some(entries(node, findings)?.iter().filter_map(|entry| read(entry, findings)).collect())
 }
 
-fn routes(node: &Node, findings: &mut Findings) -> Option<Vec<route::RouteRead>> {
+fn routes(node: &Node, known: &Known<'_>, findings: &mut Findings) -> Option<Vec<route::RouteRead>> {
     let all = elements(node, findings)?.iter().enumerate();
-    let routes: Vec<_> = all.filter_map(|(index, node)| route::read(index, node, findings)).collect();
+    let routes: Vec<_> = all.filter_map(|(index, node)| route::read(index, node, known, findings)).collect();
     cross::twins(&routes, findings);
     Some(routes)
 }
@@ -289,6 +309,11 @@ impl Config {
         secrets.extend(telegram.map(|secret| ("telegram.token".to_owned(), secret)));
         for source in &self.sources {
             secrets.extend(source.secrets.iter().map(|secret| (format!("sources.{}.secret", source.name), secret)));
+            let token = source.reviews.fetch_comments.iter().map(|comments| &comments.token);
+            secrets.extend(token.map(|token| (format!("sources.{}.fetch_comments.token", source.name), token)));
+        }
+        if let Some(Links { auth: Auth::Token(token), .. }) = &self.links {
+            secrets.push(("links.auth.token".to_owned(), token));
         }
         for channel in &self.channels {
             if let Conversation::SlackWebhook { url } = &channel.conversation {
@@ -306,7 +331,12 @@ impl Config {
             let finding = |what: String| Finding::error(&self.file, line, column, format!("`{name}` {what}"));
             match secret.value.resolve(&self.folder, env) {
                 Ok(value) if name == "store" => store::misfit(&value).map(|(what, hint)| finding(what).hint(hint)),
-                Ok(value) => messenger::misfit(&name, &value).map(|(what, hint)| finding(what.to_owned()).hint(hint)),
+                Ok(value) => {
+                    let own = self.sources.iter().find(|source| source.secrets.iter().any(|own| own == secret));
+                    let of_source = own.and_then(|source| source::misfit(source.kind, &value));
+                    let misfit = of_source.or_else(|| messenger::misfit(&name, &value));
+                    misfit.map(|(what, hint)| finding(what.to_owned()).hint(hint))
+                }
                 Err(error) => Some(Finding {
                     severity: missing,
                     veiled: error.veils(),

@@ -1,6 +1,7 @@
 //! `tracker:` — Tracker's API and pages.
 
-use super::reader::{Fields, Findings, Placed, choice, elements, word};
+use super::messenger::pace;
+use super::reader::{Fields, Findings, Placed, choice, elements, rate, whole, word};
 use super::secret::{Secret, secret};
 use super::tree::Node;
 use super::url::{BaseUrl, base_url, known};
@@ -16,6 +17,38 @@ pub struct Tracker {
     pub organization: Option<Organization>,
     /// Known queues; keys of others are not taken from texts, titles and branches. Empty: all.
     pub queues: Vec<String>,
+    /// `None`: no pacing by rate (`pace: none`).
+    pub pace: Option<TrackerPace>,
+    /// How long an event may wait for Tracker, from its receipt; then it is routed as it came.
+    pub enrich_within_seconds: u32,
+    pub loop_guard: Guard,
+    /// Between two looks into Tracker's webhook log for calls that were missed. 0: never.
+    pub recover_every_minutes: u32,
+    pub(super) tokenless: bool,
+}
+
+/// How fast Tracker takes calls of one token (reference T 9.11).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TrackerPace {
+    pub per_second: f64,
+}
+
+impl Default for TrackerPace {
+    fn default() -> Self {
+        Self { per_second: 5.0 }
+    }
+}
+
+/// What becomes of an event that the bridge's own user caused.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Guard {
+    /// Nothing of it goes out.
+    #[default]
+    Events,
+    /// It changes no issue; messages go out.
+    Actions,
+    /// It is as any other.
+    Off,
 }
 
 /// The word before the token.
@@ -43,16 +76,25 @@ impl Default for Tracker {
             token_type: TokenType::OAuth,
             organization: None,
             queues: Vec::new(),
+            pace: Some(TrackerPace::default()),
+            enrich_within_seconds: 60,
+            loop_guard: Guard::Events,
+            recover_every_minutes: 5,
+            tokenless: true,
         }
     }
 }
+
+/// The way out where a token is wanted.
+pub(super) const TOKEN: &str = "as in `tracker: {token: {env: NAME}, org_id: \"…\"}`";
 
 pub(super) fn read(node: &Node, findings: &mut Findings) -> Option<Tracker> {
     let mut fields = Fields::of(node, "`tracker`", findings)?;
     let defaults = Tracker::default();
     let url = fields.read("url", findings, base_url);
     let web_url = fields.read("web_url", findings, base_url);
-    let token = fields.read("token", findings, secret);
+    let token_node = fields.get("token");
+    let token = token_node.and_then(|node| secret(node, findings));
     let token_types = [("OAuth", TokenType::OAuth), ("Bearer", TokenType::Bearer)];
     let token_type = fields.read("token_type", findings, choice(&token_types));
     let (org_node, cloud_node) = (fields.get("org_id"), fields.get("cloud_org_id"));
@@ -69,6 +111,20 @@ pub(super) fn read(node: &Node, findings: &mut Findings) -> Option<Tracker> {
         _ => {}
     }
     let queues = fields.read("queues", findings, queues);
+    let pace = fields.read("pace", findings, |node, findings| {
+        pace(node, findings, |fields, findings| {
+            let default = TrackerPace::default();
+            TrackerPace { per_second: fields.read("per_second", findings, rate).unwrap_or(default.per_second) }
+        })
+    });
+    let enrich_within_seconds = fields.read("enrich_within_seconds", findings, whole(1..=86_400));
+    let guards = [("events", Guard::Events), ("actions", Guard::Actions), ("off", Guard::Off)];
+    let loop_guard = fields.read("loop_guard", findings, choice(&guards));
+    let recover_node = fields.get("recover_every_minutes");
+    let recover_every_minutes = recover_node.and_then(|node| whole(0..=1_440)(node, findings));
+    if let (Some(node), None, Some(1..)) = (recover_node, token_node, recover_every_minutes) {
+        findings.hinted(node.place, "`recover_every_minutes` needs `token`: Tracker's log is read with it", TOKEN);
+    }
     fields.close(findings);
     Some(Tracker {
         url: url.unwrap_or(defaults.url),
@@ -77,6 +133,11 @@ pub(super) fn read(node: &Node, findings: &mut Findings) -> Option<Tracker> {
         token_type: token_type.unwrap_or(defaults.token_type),
         organization: org.or(cloud),
         queues: queues.unwrap_or_default(),
+        pace: pace.unwrap_or(defaults.pace),
+        enrich_within_seconds: enrich_within_seconds.unwrap_or(defaults.enrich_within_seconds),
+        loop_guard: loop_guard.unwrap_or_default(),
+        recover_every_minutes: recover_every_minutes.unwrap_or(defaults.recover_every_minutes),
+        tokenless: token_node.is_none(),
     })
 }
 

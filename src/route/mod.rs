@@ -1,4 +1,4 @@
-//! Routes: from an event to the channels that should know.
+//! Routes: from an event to the channels that should know and to what is done to its issue.
 //!
 //! A [`Route`] is what an admin wrote; [`Router::compile`] makes a [`Router`] of all of them, or findings with places.
 //! Conditions are CEL. They read the event's document: its roots always exist, absent members are left out, whole
@@ -31,7 +31,7 @@ pub struct Route {
     /// `None`: always.
     pub when: Option<Condition>,
     pub channels: Vec<ChannelName>,
-    /// What is done to the event's issue, in this order.
+    /// What is done to the event's issue, in this order. Their texts are Handlebars, checked.
     pub actions: Vec<Action>,
     /// `None`: the template of the event's family.
     pub template: Option<String>,

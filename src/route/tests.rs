@@ -13,6 +13,7 @@ fn route(name: &str, when: &str) -> Route {
         when: (!when.is_empty()).then(|| condition(when)),
         actions: Vec::new(),
         channels: vec![channel("ops")],
+        actions: Vec::new(),
         template: None,
         style: Style::Post,
         continues: false,

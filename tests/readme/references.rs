@@ -55,7 +55,7 @@ fn keys(schema: &Value, path: &str, found: &mut BTreeMap<String, Vec<String>>) {
             schema.get("default").map(|default| format!("| `{}` |", text(default))).into_iter().collect();
         let forms = schema["oneOf"].as_array().into_iter().flatten();
         for (name, member) in forms.filter_map(|form| form["properties"].as_object()).flatten() {
-            told.push(format!("{name}: {}", member["default"]));
+            told.extend(member.get("default").map(|default| format!("{name}: {default}")));
         }
         found.insert(path.to_owned(), told);
     }
