@@ -9,10 +9,15 @@ use url::form_urlencoded;
 /// A call, read. Nothing in it has been believed yet.
 #[derive(Clone, Debug, Default)]
 pub struct Call {
-    /// As the service names it: `chat.postMessage`, `webhook`, `sendMessage`.
+    /// As the service names it: `chat.postMessage`, `webhook`, `sendMessage`; Tracker's endpoint, `transitions`.
     pub method: String,
     /// Slack: the channel as given, or the webhook's path. Telegram: see [`super::telegram::conversation`].
+    /// Tracker: the issue as the path names it.
     pub conversation: Option<String>,
+    /// Tracker: what stands in the path where its endpoint has a place for it, percent-decoded.
+    pub path: Vec<String>,
+    /// Tracker: the query's pairs; the others have them among the arguments.
+    pub query: Vec<(String, String)>,
     /// All arguments, of the query, the form or the JSON body. Null in lean mode.
     pub body: Value,
     /// `content-type`, `user-agent`, and all that begin with `x-`.
@@ -44,6 +49,8 @@ pub struct Answer {
     pub content_type: &'static str,
     /// Header `Retry-After`, in whole seconds.
     pub retry_after: Option<u64>,
+    /// Further headers.
+    pub headers: Vec<(&'static str, String)>,
     pub body: Bytes,
     pub given: Given,
 }
@@ -58,7 +65,7 @@ impl Answer {
             Given::RateLimited { retry_after } => retry_after,
             _ => None,
         };
-        Self { status, content_type, retry_after, body: body.into(), given }
+        Self { status, content_type, retry_after, headers: Vec::new(), body: body.into(), given }
     }
 
     pub fn json(status: u16, body: &Value, given: Given) -> Self {

@@ -1,10 +1,10 @@
-//! Slack and Telegram as servers on loopback, as strict as the real ones: for tests, the benchmark and `demo`.
+//! Slack, Telegram and Tracker as servers on loopback, as strict as the real ones: for tests, the benchmark, `demo`.
 //!
 //! They know nothing of the code that calls them. All limits and rules stand here a second time, from the services' own
 //! pages, or a simulator could not find ours wrong. Where a service is elastic or silent, the simulator takes the stricter side.
 //!
 //! A call comes in over HTTP ([`Simulator`]), is read ([`Call`]), may meet a [`Fault`], is judged and answered by
-//! [`slack`] or [`telegram`], and stands in the [`Record`] with what became of it.
+//! [`slack`], [`telegram`] or [`tracker`], and stands in the [`Record`] with what became of it.
 
 mod call;
 mod fault;
@@ -15,6 +15,7 @@ mod reply;
 mod server;
 pub mod slack;
 pub mod telegram;
+pub mod tracker;
 #[cfg(test)]
 mod wire;
 
@@ -24,6 +25,7 @@ pub use record::{Arrival, Counts, Link, Posted, Record, Seen, Span};
 pub use server::Simulator;
 pub use slack::{SlackChannel, SlackOptions, SlackPace, SlackSimulator, SlackWebhook};
 pub use telegram::{ChatKind, ChatState, TelegramChat, TelegramOptions, TelegramPace, TelegramSimulator, Topic};
+pub use tracker::{TrackerIssue, TrackerOptions, TrackerQueue, TrackerSimulator, TrackerTransition, TrackerUser};
 
 /// Length as both services are safest counted: in UTF-16 units.
 fn units(text: &str) -> usize {

@@ -1,4 +1,4 @@
-//! What both simulators share: connections, faults, the record. What a service accepts and answers is its own.
+//! What the simulators share: connections, faults, the record. What a service accepts and answers is its own.
 
 use std::io;
 use std::net::SocketAddr;
@@ -31,10 +31,10 @@ use crate::clock::Clock;
 #[cfg(test)]
 mod tests;
 
-/// Longest body that is read at all, in bytes; a proxy in front of either service refuses more.
+/// Longest body that is read at all, in bytes; a proxy in front of a service refuses more.
 const LONGEST_CALL: usize = 4 << 20;
 
-/// What makes a server one of the two services.
+/// What makes a server one of the services.
 pub trait Service: Send + 'static {
     /// The answer to an accepted call that has lost its id.
     const OK_WITHOUT_ID: &'static str;
@@ -205,8 +205,9 @@ impl<S: Service> Simulator<S> {
         self.shared.changed.notified()
     }
 
+    /// Changes the service from outside of any call; whoever waits looks again.
     pub(super) fn service<T>(&self, change: impl FnOnce(&mut S) -> T) -> T {
-        change(&mut self.shared.state().service)
+        self.shared.change(change)
     }
 }
 
@@ -259,6 +260,12 @@ enum Cut {
 }
 
 impl<S: Service> Shared<S> {
+    fn change<T>(&self, change: impl FnOnce(&mut S) -> T) -> T {
+        let changed = change(&mut self.state().service);
+        self.changed.notify_waiters();
+        changed
+    }
+
     fn state(&self) -> MutexGuard<'_, State<S>> {
         // A predicate of a test may panic under the lock; the state behind it is whole.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
