@@ -65,6 +65,27 @@ pub struct Simulator<S> {
     shared: Arc<Shared<S>>,
     addr: SocketAddr,
     up: Mutex<Option<Up>>,
+    beside: Mutex<JoinSet<()>>,
+}
+
+/// A simulator as seen by a task that runs beside its server.
+pub(super) struct Inside<S>(Arc<Shared<S>>);
+
+impl<S> Clone for Inside<S> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<S: Service> Inside<S> {
+    pub fn clock(&self) -> &Clock {
+        &self.0.clock
+    }
+
+    /// Changes the service; whoever waits looks again.
+    pub fn change<T>(&self, change: impl FnOnce(&mut S) -> T) -> T {
+        self.0.change(change)
+    }
 }
 
 struct Shared<S> {
@@ -102,7 +123,7 @@ impl<S: Service> Simulator<S> {
         let (state, changed) = (Mutex::new(state), Notify::new());
         let shared = Arc::new(Shared { clock, lean, state, changed, released: watch::Sender::new(0) });
         let up = Mutex::new(Some(Up::new(listener, Arc::clone(&shared))));
-        Ok(Self { shared, addr, up })
+        Ok(Self { shared, addr, up, beside: Mutex::default() })
     }
 
     /// Where it listens; the port stays the same over [`Simulator::go_down`] and [`Simulator::come_up`].
@@ -136,6 +157,16 @@ impl<S: Service> Simulator<S> {
     /// Ends it and waits until its tasks have ended.
     pub async fn shutdown(self) {
         self.go_down().await;
+        self.beside.into_inner().unwrap_or_else(PoisonError::into_inner).shutdown().await;
+    }
+
+    /// Runs a task beside the server, whether this is up or down, until the simulator ends.
+    pub(super) fn beside<F>(&self, task: impl FnOnce(Inside<S>) -> F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let task = task(Inside(Arc::clone(&self.shared)));
+        self.beside.lock().unwrap_or_else(PoisonError::into_inner).spawn(task);
     }
 
     /// Puts a rule in force, behind those that are.

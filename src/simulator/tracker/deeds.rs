@@ -1,8 +1,10 @@
 //! What people and administrators do, beside the API.
 
+use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use super::super::server::Simulator;
+use super::Callback;
 use super::dictionary::Dictionary;
 use super::issue::{Deed, NewComment};
 use super::seeds::TrackerIssue;
@@ -60,11 +62,23 @@ impl Simulator<Tracker> {
         comment: Option<NewComment>,
         values: impl FnOnce(&Tracker, usize) -> Result<Vec<(String, Value)>, Refused>,
     ) -> Done {
+        self.by_a_person(key, by, |tracker, at, by, now| {
+            let values = values(tracker, at)?;
+            tracker.apply(at, Deed { kind, by, values, comment }, now);
+            Ok(())
+        })
+    }
+
+    /// Finds issue, person and time.
+    pub(super) fn by_a_person<T>(
+        &self,
+        key: &str,
+        by: &str,
+        act: impl FnOnce(&mut Tracker, usize, &str, Timestamp) -> Result<T, Refused>,
+    ) -> Done<T> {
         said(self.service(|tracker| {
             let (at, by, now) = (tracker.find(key)?, tracker.user(by)?.id(), tracker.options.clock.now());
-            let values = values(tracker, at)?;
-            tracker.apply(at, Deed { kind, by: &by, values, comment }, now);
-            Ok(())
+            act(tracker, at, &by, now)
         }))
     }
 
@@ -73,8 +87,7 @@ impl Simulator<Tracker> {
     /// # Errors
     /// No such issue, queue or user (by login).
     pub fn move_issue(&self, key: &str, queue: &str, by: &str) -> Done<String> {
-        said(self.service(|tracker| {
-            let (at, by, now) = (tracker.find(key)?, tracker.user(by)?.id(), tracker.options.clock.now());
+        self.by_a_person(key, by, |tracker, at, by, now| {
             tracker.known_queue(queue).ok_or_else(|| Refused::new(404, "Очередь не существует."))?;
             let taken = |number: &u64| tracker.find(&format!("{queue}-{number}")).is_ok();
             let number = (1..).find(|number| !taken(number)).unwrap_or(1);
@@ -86,9 +99,9 @@ impl Simulator<Tracker> {
             let mut values: Vec<_> = lost.collect();
             values.push(("previousQueue".to_owned(), old.1));
             values.push(("queue".to_owned(), queue.into()));
-            tracker.apply(at, Deed { kind: "IssueMoved", by: &by, values, comment: None }, now);
+            tracker.apply(at, Deed { kind: "IssueMoved", by, values, comment: None }, now);
             Ok(new)
-        }))
+        })
     }
 
     /// Too many edits: from now on each change of the issue is 423; or no more.
@@ -147,13 +160,32 @@ impl Simulator<Tracker> {
         self.look(|tracker, _| texts(tracker))
     }
 
+    /// Every attempt of every trigger's request that has ended, oldest first, as the webhook log shows it.
+    pub fn log(&self) -> Vec<Value> {
+        self.look(|tracker, _| tracker.logged())
+    }
+
+    /// Every call to an external application that has ended, oldest first.
+    pub fn callbacks(&self) -> Vec<Callback> {
+        self.look(|tracker, _| tracker.callbacks.clone())
+    }
+
+    /// Returns once so many attempts of triggers' requests, and calls to applications, have ended. Cancel safe.
+    pub async fn wait_for_sent(&self, log: usize, callbacks: usize) {
+        self.wait_to_see(|tracker| tracker.log.len() >= log && tracker.callbacks.len() >= callbacks).await;
+    }
+
     /// Returns once an issue is as wanted, asked now and after every change. `wanted` must not ask the simulator.
     /// Cancel safe.
     pub async fn wait_for_issue(&self, key: &str, mut wanted: impl FnMut(&Value) -> bool) {
+        self.wait_to_see(|tracker| wanted(&tracker.seen(key))).await;
+    }
+
+    async fn wait_to_see(&self, mut seen: impl FnMut(&Tracker) -> bool) {
         loop {
             let mut changed = std::pin::pin!(self.changed());
             changed.as_mut().enable(); // before looking, or a change in between is missed
-            if self.look(|tracker, _| wanted(&tracker.seen(key))) {
+            if self.look(|tracker, _| seen(tracker)) {
                 return;
             }
             changed.await;

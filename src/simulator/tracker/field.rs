@@ -209,7 +209,7 @@ impl Tracker {
         Some(Value::Array(list))
     }
 
-    fn kept(&self, field: &Field, asked: &Value) -> Option<Value> {
+    pub(super) fn kept(&self, field: &Field, asked: &Value) -> Option<Value> {
         match asked {
             Value::Null => Some(Value::Null),
             Value::String(text) if text.is_empty() => Some(Value::Null),

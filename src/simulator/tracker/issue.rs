@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::super::record::{Posted, Record, Seen};
 use super::dictionary::{Dictionary, status_type};
 use super::field::{FieldKind, is_empty};
+use super::link::RemoteLink;
 use super::seeds::Conflict;
 use super::{Asked, Language, Refused, Reply, Tracker, done, time};
 
@@ -20,6 +21,7 @@ pub(super) struct Issue {
     pub values: BTreeMap<String, Value>,
     pub comments: Vec<Comment>,
     pub changes: Vec<Change>,
+    pub links: Vec<RemoteLink>,
     /// Too many edits: 423.
     pub locked: bool,
     /// No right: 403.
@@ -49,6 +51,8 @@ pub(super) struct Change {
     pub fields: Vec<Changed>,
     /// The id of the comment that came with it.
     pub comment: Option<u64>,
+    /// Number and name of the triggers that it fired.
+    pub executed: Vec<(u64, String)>,
 }
 
 pub(super) struct Changed {
@@ -88,6 +92,7 @@ impl Issue {
             values: BTreeMap::new(),
             comments: Vec::new(),
             changes: Vec::new(),
+            links: Vec::new(),
             locked: false,
             forbidden: false,
             stale: false,
@@ -100,7 +105,7 @@ impl Issue {
         self.values.get(field).cloned().unwrap_or_default()
     }
 
-    fn word(&self, field: &str) -> &str {
+    pub fn word(&self, field: &str) -> &str {
         self.values.get(field).and_then(Value::as_str).unwrap_or_default()
     }
 
@@ -138,7 +143,7 @@ impl Tracker {
         }
     }
 
-    /// Does a deed: raises the version and writes the changelog, also where no value is another now.
+    /// Does a deed: raises the version, fires what waits for it, writes the changelog. Also where no value changes.
     pub(super) fn apply(&mut self, at: usize, deed: Deed<'_>, now: Timestamp) {
         let (id, number, long_id) = (self.next_hex(), self.last + 600, self.next_hex());
         let issue = &mut self.issues[at];
@@ -160,7 +165,10 @@ impl Tracker {
         issue.version += 1;
         issue.set("updatedBy", deed.by.into());
         issue.set("updatedAt", at_text);
-        issue.changes.push(Change { id, at: now, by: deed.by.to_owned(), kind: deed.kind, fields, comment });
+        let (by, kind) = (deed.by.to_owned(), deed.kind);
+        let mut change = Change { id, at: now, by, kind, fields, comment, executed: Vec::new() };
+        self.fire(at, &mut change);
+        self.issues[at].changes.push(change);
     }
 
     /// An issue as it is given to those who ask; empty fields are left out (section 4.4).
@@ -316,6 +324,13 @@ impl Tracker {
             let address = format!("{}/v3/issues/{}/comments/{}", self.base, issue.key, comment.id);
             shown["comments"] =
                 json!({"added": [{"self": address, "id": comment.id.to_string(), "display": comment.text}]});
+        }
+        if !change.executed.is_empty() {
+            let executed = |(id, name): &(u64, String)| {
+                let address = format!("{}/v3/queues/{}/triggers/{id}", self.base, issue.queue());
+                json!({"trigger": {"self": address, "id": id, "display": name}, "success": true, "message": ""})
+            };
+            shown["executedTriggers"] = change.executed.iter().map(executed).collect();
         }
         shown
     }

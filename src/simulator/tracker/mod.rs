@@ -5,14 +5,20 @@
 //! that is unknown or not on the transition's screen 422; a path or method that it does not name 404 or 405. Each PATCH
 //! and each comment raises the version; the changelog runs from the oldest entry on.
 
+mod answer;
+mod asked;
 mod deeds;
 mod dictionary;
 mod field;
 mod issue;
+mod link;
+mod outgoing;
 mod queue;
+mod render;
 mod seeds;
 #[cfg(test)]
 mod tests;
+mod trigger;
 mod user;
 mod workflow;
 
@@ -25,54 +31,32 @@ use bytes::Bytes;
 use http::header::{ACCEPT_LANGUAGE, AUTHORIZATION};
 use http::request::Parts;
 use jiff::Timestamp;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
 use url::form_urlencoded;
 
-use super::call::{Answer, Call, Form, Given, of_interest};
+use super::call::{Answer, Call, Form, of_interest};
 use super::pace::{Window, whole_seconds};
 use super::record::{Posted, Record};
 use super::server::{Refusal, Service, Simulator};
 pub use dictionary::Dictionary;
 pub use field::FieldKind;
+pub use link::{ObjectInfo, TrackerApplication};
+pub use outgoing::Callback;
 pub use queue::TrackerQueue;
+pub use render::Empty;
 pub use seeds::{Conflict, TrackerIssue, TrackerOptions};
 pub use user::TrackerUser;
 pub use workflow::TrackerTransition;
 
+use answer::{Refused, Reply, done, time, too_many};
+use asked::{Asked, Language, WRONG_METHOD, endpoint};
 use field::Field;
 use issue::Issue;
+use outgoing::{Entry, Round};
+use trigger::Trigger;
 
 pub type TrackerSimulator = Simulator<Tracker>;
-
-/// The endpoints by the name that [`Call::method`] has: method, and path below `/v3`, a `*` for each of [`Call::path`].
-const ENDPOINTS: &[(&str, &str, &str)] = &[
-    ("issue", "GET", "issues/*"),
-    ("patch", "PATCH", "issues/*"),
-    ("transitions", "GET", "issues/*/transitions"),
-    ("execute", "POST", "issues/*/transitions/*/_execute"),
-    ("comments", "GET", "issues/*/comments"),
-    ("add_comment", "POST", "issues/*/comments"),
-    ("comment", "GET", "issues/*/comments/*"),
-    ("changelog", "GET", "issues/*/changelog"),
-    ("myself", "GET", "myself"),
-    ("user", "GET", "users/*"),
-    ("statuses", "GET", "statuses"),
-    ("issuetypes", "GET", "issuetypes"),
-    ("priorities", "GET", "priorities"),
-    ("resolutions", "GET", "resolutions"),
-    ("fields", "GET", "fields"),
-    ("queue", "GET", "queues/*"),
-    ("local_fields", "GET", "queues/*/localFields"),
-];
-
-/// What a call to nowhere is named: the path, or only its method, is unknown.
-const NOWHERE: &str = "nowhere";
-const WRONG_METHOD: &str = "wrong method";
-
-/// As in the fixtures.
-const TRACKER_JSON: &str = "application/json;charset=UTF-8";
-/// How many entries a page has, unless `perPage` says otherwise (section 4.3).
-const PAGE: usize = 50;
 
 /// The service behind the server.
 pub struct Tracker {
@@ -86,136 +70,15 @@ pub struct Tracker {
     fields: Vec<Field>,
     issues: Vec<Issue>,
     pace: Option<Window>,
+    applications: Vec<TrackerApplication>,
+    triggers: Vec<Trigger>,
+    /// Every attempt of a trigger's request that has ended, oldest first.
+    log: Vec<Entry>,
+    callbacks: Vec<Callback>,
+    /// To the task that sends them.
+    out: mpsc::UnboundedSender<Round>,
     /// The last number given to anything that needs one.
     last: u64,
-}
-
-/// In which language names are shown.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Language {
-    Ru,
-    En,
-}
-
-/// A call that was let in.
-struct Asked<'a> {
-    call: &'a Call,
-    /// The id of the token's owner.
-    by: String,
-    language: Language,
-    now: Timestamp,
-}
-
-type Reply = Result<Answer, Refused>;
-
-/// How Tracker says no (section 4.2).
-#[derive(Clone, Debug)]
-struct Refused {
-    status: u16,
-    messages: Vec<String>,
-    fields: Map<String, Value>,
-    retry_after: Option<u64>,
-}
-
-impl Refused {
-    fn new(status: u16, message: &str) -> Self {
-        Self { status, messages: vec![message.to_owned()], fields: Map::new(), retry_after: None }
-    }
-
-    fn field(status: u16, field: &str, message: &str) -> Self {
-        let fields = Map::from_iter([(field.to_owned(), message.into())]);
-        Self { status, messages: Vec::new(), fields, retry_after: None }
-    }
-
-    fn no_issue() -> Self {
-        Self::new(404, "Задача не существует.")
-    }
-
-    fn no_right() -> Self {
-        Self::new(403, "Недостаточно прав")
-    }
-
-    fn words(&self) -> String {
-        let fields = self.fields.iter().map(|(field, message)| format!("{field}: {}", message.as_str().unwrap_or("")));
-        self.messages.iter().cloned().chain(fields).collect::<Vec<_>>().join("; ")
-    }
-
-    fn answer(self) -> Answer {
-        let (status, retry_after) = (self.status, self.retry_after);
-        if status == 429 && retry_after.is_none() {
-            return Answer::new(429, TRACKER_JSON, "", Given::RateLimited { retry_after }); // as in the fixtures
-        }
-        let given = match status {
-            429 => Given::RateLimited { retry_after },
-            _ => Given::Refused(self.words()),
-        };
-        let body = json!({"errors": self.fields, "errorMessages": self.messages, "statusCode": status});
-        Answer::new(status, TRACKER_JSON, body.to_string(), given)
-    }
-}
-
-fn done(status: u16, body: &Value) -> Answer {
-    Answer::new(status, TRACKER_JSON, body.to_string(), Given::Done)
-}
-
-/// UTC, with three digits and no colon in the offset (section 4.1).
-fn time(at: Timestamp) -> String {
-    at.strftime("%Y-%m-%dT%H:%M:%S%.3f+0000").to_string()
-}
-
-impl Asked<'_> {
-    fn part(&self, n: usize) -> &str {
-        self.call.path.get(n).map_or("", String::as_str)
-    }
-
-    fn query(&self, name: &str) -> Option<&str> {
-        self.call.query.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
-    }
-
-    fn number<T: std::str::FromStr>(&self, name: &str) -> Result<Option<T>, Refused> {
-        let read = |value: &str| value.parse().map_err(|_| Refused::field(400, name, "Неверное значение параметра"));
-        self.query(name).map(read).transpose()
-    }
-
-    fn flag(&self, name: &str, unless_given: bool) -> Result<bool, Refused> {
-        Ok(self.number(name)?.unwrap_or(unless_given))
-    }
-
-    fn body(&self) -> &Map<String, Value> {
-        static NOTHING: std::sync::LazyLock<Map<String, Value>> = std::sync::LazyLock::new(Map::new);
-        self.call.body.as_object().unwrap_or(&NOTHING)
-    }
-
-    fn text(&self, name: &str) -> Option<&str> {
-        self.call.body.get(name).and_then(Value::as_str)
-    }
-
-    /// One page of a list in the relative style (section 4.3): those after `id`, at most `perPage`.
-    fn page<T>(&self, path: &str, all: &[T], id: impl Fn(&T) -> String, shown: impl Fn(&T) -> Value) -> Reply {
-        let most = self.number("perPage")?.filter(|most| *most > 0).unwrap_or(PAGE);
-        let from = match self.query("id") {
-            None => 0,
-            Some(last) => {
-                let known = all.iter().position(|entry| id(entry) == last);
-                known.ok_or_else(|| Refused::field(400, "id", "Неверное значение параметра"))? + 1
-            }
-        };
-        let page = &all[from..all.len().min(from + most)];
-        let mut answer = done(200, &page.iter().map(shown).collect());
-        let link = |last: Option<String>, rel: &str| {
-            let kept = self.call.query.iter().filter(|(name, _)| name != "id");
-            let last = last.map(|last| ("id".to_owned(), last));
-            let query =
-                form_urlencoded::Serializer::new(String::new()).extend_pairs(kept.cloned().chain(last)).finish();
-            format!("<{path}?{query}>; rel=\"{rel}\"")
-        };
-        let mut links = vec![link(None, "first")];
-        if let Some(last) = page.last().filter(|_| from + page.len() < all.len()) {
-            links.push(link(Some(id(last)), "next"));
-        }
-        answer.headers.push(("link", links.join(", ")));
-        Ok(answer)
-    }
 }
 
 impl Service for Tracker {
@@ -266,41 +129,6 @@ impl Service for Tracker {
     fn shown(&self, post: &Posted) -> Value {
         json!({ "text": post.text })
     }
-}
-
-fn too_many(retry_after: Option<u64>) -> Refused {
-    Refused { retry_after, ..Refused::new(429, "Too many requests") }
-}
-
-/// The name of an endpoint, and what stands at its `*`.
-fn endpoint(method: &str, path: &str) -> (&'static str, Vec<String>) {
-    let Some(path) = path.strip_prefix("/v3/") else { return (NOWHERE, Vec::new()) };
-    let places = |pattern: &str| {
-        let (mut wanted, mut given) = (pattern.split('/'), path.split('/'));
-        let mut places = Vec::new();
-        loop {
-            match (wanted.next(), given.next()) {
-                (None, None) => return Some(places),
-                (Some("*"), Some(part)) if !part.is_empty() => places.push(decoded(part)),
-                (wanted, given) if wanted == given => {}
-                _ => return None,
-            }
-        }
-    };
-    let mut found = (NOWHERE, Vec::new());
-    for (name, verb, pattern) in ENDPOINTS {
-        match places(pattern) {
-            Some(places) if *verb == method => return (name, places),
-            Some(places) => found = (WRONG_METHOD, places),
-            None => {}
-        }
-    }
-    found
-}
-
-fn decoded(part: &str) -> String {
-    let plain = part.replace('+', "%2B").replace('&', "%26").replace('=', "%3D"); // they mean something in a form only
-    form_urlencoded::parse(plain.as_bytes()).map(|(text, _)| text.into_owned()).collect()
 }
 
 impl Tracker {
@@ -361,6 +189,15 @@ impl Tracker {
             }
             "queue" => self.get_queue(asked),
             "local_fields" => self.local_fields(asked),
+            "triggers" => self.list_triggers(asked),
+            "create_trigger" => self.create_trigger(asked),
+            "trigger" => self.get_trigger(asked),
+            "patch_trigger" => self.patch_trigger(asked),
+            "webhook_log" => self.webhook_log(asked),
+            "applications" => Ok(done(200, &self.applications.iter().map(|one| one.shown(&self.base)).collect())),
+            "remote_links" => self.remote_links(asked),
+            "add_remote_link" => self.add_remote_link(asked),
+            "delete_remote_link" => self.delete_remote_link(asked),
             WRONG_METHOD => Err(Refused::new(405, "Метод не поддерживается.")),
             _ => Err(Refused::new(404, "Ресурс не найден.")),
         }
@@ -384,10 +221,12 @@ impl Simulator<Tracker> {
     /// The address cannot be bound, or a seed has what Tracker would not take.
     pub async fn start(addr: SocketAddr, options: TrackerOptions) -> io::Result<Self> {
         let clock = options.clock.clone();
-        let tracker = Tracker::new(options).map_err(|refused| io::Error::other(refused.words()))?;
+        let (out, rounds) = mpsc::unbounded_channel();
+        let tracker = Tracker::new(options, out).map_err(|refused| io::Error::other(refused.words()))?;
         let simulator = Self::serve(addr, clock, false, tracker).await?;
         let base = simulator.api_url();
         simulator.service(|tracker| tracker.base = base);
+        simulator.beside(|inside| outgoing::send(inside, rounds));
         Ok(simulator)
     }
 
@@ -403,7 +242,7 @@ impl Simulator<Tracker> {
 }
 
 impl Tracker {
-    fn new(options: TrackerOptions) -> Result<Self, Refused> {
+    fn new(options: TrackerOptions, out: mpsc::UnboundedSender<Round>) -> Result<Self, Refused> {
         let mut tracker = Self {
             base: String::new(),
             users: Vec::new(),
@@ -412,6 +251,11 @@ impl Tracker {
             fields: Field::global(),
             issues: Vec::new(),
             pace: options.per_second.map(|most| Window::new(most, Duration::from_secs(1))),
+            applications: Vec::new(),
+            triggers: Vec::new(),
+            log: Vec::new(),
+            callbacks: Vec::new(),
+            out,
             last: 0,
             options,
         };

@@ -1,13 +1,16 @@
 //! What a Tracker is at its start.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde_json::{Map, Value};
 
 use super::dictionary::Dictionary;
 use super::field::FieldKind;
 use super::issue::Deed;
+use super::link::TrackerApplication;
 use super::queue::{Queue, TrackerQueue};
+use super::render::Empty;
 use super::user::TrackerUser;
 use super::{Refused, Tracker};
 use crate::clock::Clock;
@@ -28,6 +31,9 @@ pub struct TrackerOptions {
     pub(super) per_second: Option<u32>,
     pub(super) says_wait: bool,
     pub(super) conflict: Conflict,
+    pub(super) empty: Empty,
+    pub(super) shown_after: Duration,
+    applications: Vec<TrackerApplication>,
     users: Vec<TrackerUser>,
     tokens: Vec<(String, String)>,
     queues: Vec<TrackerQueue>,
@@ -48,6 +54,9 @@ impl TrackerOptions {
             per_second: None,
             says_wait: true,
             conflict: Conflict::default(),
+            empty: Empty::default(),
+            shown_after: Duration::ZERO,
+            applications: Vec::new(),
             users,
             tokens: Vec::new(),
             queues: Vec::new(),
@@ -88,6 +97,23 @@ impl TrackerOptions {
 
     pub fn conflict(mut self, conflict: Conflict) -> Self {
         self.conflict = conflict;
+        self
+    }
+
+    /// What becomes of a variable without a value.
+    pub fn empty(mut self, empty: Empty) -> Self {
+        self.empty = empty;
+        self
+    }
+
+    /// A new trigger works at once, and stands in the list after this time ("a few seconds", section 1.7).
+    pub fn triggers_show_after(mut self, time: Duration) -> Self {
+        self.shown_after = time;
+        self
+    }
+
+    pub fn application(mut self, application: TrackerApplication) -> Self {
+        self.applications.push(application);
         self
     }
 
@@ -174,6 +200,7 @@ impl Tracker {
             let id = self.queues.len() as u64 + 1;
             self.queues.push(Queue { id, seed });
         }
+        self.applications = std::mem::take(&mut self.options.applications);
         for issue in std::mem::take(&mut self.options.issues) {
             self.make(issue)?;
         }

@@ -1,7 +1,10 @@
 //! Both sides of what Tracker takes, over its own port.
 
 mod issues;
+mod receiver;
+mod sending;
 mod strictness;
+mod triggers;
 
 use serde_json::{Value, json};
 
