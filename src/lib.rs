@@ -39,9 +39,10 @@
 //! # Around it
 //!
 //! [`cli`] has a file for each command, [`app`] puts the parts together, [`config`] reads `config.yaml` with every
-//! finding and its place ([`yaml`]), [`admin`] shows the outbox, [`transport`] makes the calls that leave, [`key`]
-//! finds issue keys in texts, [`clock`], [`lifecycle`], [`telemetry`] and [`tls`] serve all, and [`simulator`] is Slack and Telegram over HTTP, for tests and, with a page, for `demo`. Imports point one way;
-//! `tests/architecture.rs` holds it.
+//! finding and its place ([`yaml`]), [`admin`] shows the outbox, [`tracker`] asks and changes Tracker's issues,
+//! [`transport`] makes the calls that leave, [`key`] finds issue keys in texts, [`clock`], [`lifecycle`], [`telemetry`]
+//! and [`tls`] serve all, and [`simulator`] is Slack, Telegram and Tracker over HTTP, for tests and, with a page, for
+//! `demo`. Imports point one way; `tests/architecture.rs` holds it.
 
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "a test is the outside that the bans name"))]
 
@@ -68,5 +69,6 @@ pub mod source;
 pub mod telemetry;
 pub mod template;
 pub mod tls;
+pub mod tracker;
 pub mod transport;
 pub mod yaml;

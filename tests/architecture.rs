@@ -14,6 +14,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("admin", &["outbox", "template", "route", "messenger::slack::format", "messenger::telegram::format"]),
     ("lane", &["outbox", "template", "messenger", "route"]),
     ("messenger", &["layers", "transport"]),
+    ("tracker", &["layers", "transport"]),
     ("route", &[]),
     ("template", &[]),
     ("outbox", &[]),

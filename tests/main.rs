@@ -37,3 +37,4 @@ mod shutdown;
 mod start;
 mod templates;
 mod threads;
+mod tracker;
