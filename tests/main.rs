@@ -3,11 +3,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends by panicking")]
 #![allow(clippy::disallowed_methods, reason = "the tests are the outside that the bans name")]
 
-mod harness;
-
 mod accept;
 mod admin;
 mod architecture;
+mod circle;
 mod commands;
 mod connecting;
 mod crash;
@@ -19,6 +18,7 @@ mod deploy;
 mod disk;
 mod faults;
 mod fuzzed;
+mod harness;
 mod hostile;
 mod limits;
 mod metrics;

@@ -25,7 +25,9 @@ pub use record::{Arrival, Counts, Link, Posted, Record, Seen, Span};
 pub use server::Simulator;
 pub use slack::{SlackChannel, SlackOptions, SlackPace, SlackSimulator, SlackWebhook};
 pub use telegram::{ChatKind, ChatState, TelegramChat, TelegramOptions, TelegramPace, TelegramSimulator, Topic};
-pub use tracker::{TrackerIssue, TrackerOptions, TrackerQueue, TrackerSimulator, TrackerTransition, TrackerUser};
+pub use tracker::{
+    TrackerApplication, TrackerIssue, TrackerOptions, TrackerQueue, TrackerSimulator, TrackerTransition, TrackerUser,
+};
 
 /// Length as both services are safest counted: in UTF-16 units.
 fn units(text: &str) -> usize {

@@ -1,8 +1,11 @@
 //! What people and administrators do, beside the API.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
+use super::super::pace::Window;
 use super::super::server::Simulator;
 use super::Callback;
 use super::dictionary::Dictionary;
@@ -132,6 +135,14 @@ impl Simulator<Tracker> {
         self.service(|tracker| tracker.issues.iter_mut().find(|issue| issue.key == key).map(change));
     }
 
+    /// From the next request on so many are taken in any second, 429 beyond, with `Retry-After` or bare; none: all are.
+    pub fn set_pace(&self, per_second: Option<u32>, with_retry_after: bool) {
+        self.service(|tracker| {
+            tracker.options.says_wait = with_retry_after;
+            tracker.pace = per_second.map(|most| Window::new(most, Duration::from_secs(1)));
+        });
+    }
+
     /// From the next request on this token is 401.
     pub fn expire_token(&self, token: &str) {
         self.service(|tracker| tracker.tokens.remove(token));
@@ -158,6 +169,14 @@ impl Simulator<Tracker> {
             issue.map(|issue| issue.comments.iter().map(|comment| comment.text.clone()).collect()).unwrap_or_default()
         };
         self.look(|tracker, _| texts(tracker))
+    }
+
+    /// An issue's changelog as the API shows it in Russian, oldest first.
+    pub fn changelog(&self, key: &str) -> Vec<Value> {
+        self.look(|tracker, _| {
+            let at = tracker.issues.iter().position(|issue| issue.key == key);
+            at.map(|at| tracker.changes_shown(at)).unwrap_or_default()
+        })
     }
 
     /// Every attempt of every trigger's request that has ended, oldest first, as the webhook log shows it.

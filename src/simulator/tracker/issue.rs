@@ -335,6 +335,10 @@ impl Tracker {
         shown
     }
 
+    pub(super) fn changes_shown(&self, at: usize) -> Vec<Value> {
+        self.issues[at].changes.iter().map(|change| self.change_shown(at, change, Language::Ru)).collect()
+    }
+
     /// Oldest first.
     pub(super) fn changelog(&self, asked: &Asked<'_>) -> Reply {
         let at = self.find(asked.part(0))?;

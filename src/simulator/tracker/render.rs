@@ -47,20 +47,7 @@ enum Variable {
     Literal(String),
 }
 
-const MONTHS: [&str; 12] = [
-    "января",
-    "февраля",
-    "марта",
-    "апреля",
-    "мая",
-    "июня",
-    "июля",
-    "августа",
-    "сентября",
-    "октября",
-    "ноября",
-    "декабря",
-];
+const MONTHS: &str = "января февраля марта апреля мая июня июля августа сентября октября ноября декабря";
 
 impl Scene<'_> {
     /// The text with all variables replaced; none where an empty one forbids the call.
@@ -182,7 +169,10 @@ impl Scene<'_> {
     }
 
     fn text(&self, value: &Variable) -> String {
-        let day = |day: &Date| format!("{:02} {} {}", day.day(), MONTHS[day.month() as usize - 1], day.year());
+        let day = |day: &Date| {
+            let month = MONTHS.split(' ').nth(day.month() as usize - 1).unwrap_or_default();
+            format!("{:02} {month} {}", day.day(), day.year())
+        };
         match value {
             Variable::Text(text) | Variable::Number(text) | Variable::Name(text) | Variable::Literal(text) => {
                 text.clone()

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
+use super::super::server::Simulator;
 use super::Tracker;
 use super::answer::{Refused, Reply, done};
 use super::asked::Asked;
@@ -109,8 +110,8 @@ impl Tracker {
     }
 
     /// What a trigger's request wants to change.
-    fn change_trigger(&self, trigger: &mut Trigger, asked: &Asked<'_>) -> Result<(), Refused> {
-        for (member, value) in asked.body() {
+    fn change_trigger(&self, trigger: &mut Trigger, wanted: &Map<String, Value>) -> Result<(), Refused> {
+        for (member, value) in wanted {
             match (member.as_str(), value) {
                 ("name", Value::String(name)) if !name.is_empty() => trigger.name = name.clone(),
                 ("active", Value::Bool(active)) => trigger.active = *active,
@@ -132,29 +133,33 @@ impl Tracker {
 
     pub(super) fn create_trigger(&mut self, asked: &Asked<'_>) -> Reply {
         let queue = self.administer(asked)?;
+        Ok(done(201, &self.new_trigger(&queue, asked.body(), asked.now)?))
+    }
+
+    fn new_trigger(&mut self, queue: &str, body: &Map<String, Value>, now: Timestamp) -> Result<Value, Refused> {
         if self.triggers.iter().filter(|trigger| trigger.queue == queue).count() >= MOST_TRIGGERS {
             return Err(wrong("queue", "Не более 1000 триггеров"));
         }
         for member in ["name", "actions"] {
-            if !asked.body().contains_key(member) {
+            if !body.contains_key(member) {
                 return Err(wrong(member, "Поле обязательно для заполнения"));
             }
         }
         let mut trigger = Trigger {
             id: self.triggers.last().map_or(16, |last| last.id + 1),
-            queue,
+            queue: queue.to_owned(),
             name: String::new(),
             active: true,
             version: 1,
-            made_at: asked.now,
+            made_at: now,
             conditions: Vec::new(),
             conditions_given: json!([]),
             actions: Vec::new(),
         };
-        self.change_trigger(&mut trigger, asked)?;
+        self.change_trigger(&mut trigger, body)?;
         let shown = self.trigger_shown(&trigger);
         self.triggers.push(trigger);
-        Ok(done(201, &shown))
+        Ok(shown)
     }
 
     pub(super) fn patch_trigger(&mut self, asked: &Asked<'_>) -> Reply {
@@ -174,7 +179,7 @@ impl Tracker {
             version: known.version + 1,
             ..*known
         };
-        self.change_trigger(&mut trigger, asked)?;
+        self.change_trigger(&mut trigger, asked.body())?;
         let shown = self.trigger_shown(&trigger);
         self.triggers[at] = trigger;
         Ok(done(200, &shown))
@@ -227,6 +232,30 @@ impl Tracker {
             let _ = self.out.send(Round { issue: issue.id.clone(), calls }); // nobody sends while all is being ended
         }
         change.executed = executed;
+    }
+}
+
+impl Simulator<Tracker> {
+    /// Makes a trigger in Tracker's pages, from what `POST …/triggers` takes; gives what it answers.
+    ///
+    /// # Errors
+    /// As the API's.
+    pub fn make_trigger(&self, queue: &str, trigger: &Value) -> Result<Value, String> {
+        let nothing = Map::new();
+        let made = self.service(|tracker| {
+            tracker.known_queue(queue).ok_or_else(|| Refused::new(404, "Очередь не существует."))?;
+            tracker.new_trigger(queue, trigger.as_object().unwrap_or(&nothing), tracker.options.clock.now())
+        });
+        made.map_err(|refused: Refused| refused.words())
+    }
+
+    /// All triggers of a queue as the API shows them, in their order.
+    pub fn triggers(&self, queue: &str) -> Vec<Value> {
+        let known = |trigger: &&Trigger| trigger.queue == queue;
+        let shown = |tracker: &Tracker| {
+            tracker.triggers.iter().filter(known).map(|trigger| tracker.trigger_shown(trigger)).collect()
+        };
+        self.look(|tracker, _| shown(tracker))
     }
 }
 
