@@ -2,10 +2,11 @@
 
 mod parts;
 mod reload;
+mod tracker;
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use secrecy::ExposeSecret;
@@ -14,7 +15,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
-use self::parts::{Ground, Parts};
+use self::parts::{Ground, Parts, Sharers};
 pub use self::reload::Reloader;
 use self::reload::Start;
 use crate::admin::Api;
@@ -81,10 +82,21 @@ impl App {
         let (config, metrics) = (loaded.config.clone(), Arc::new(Metrics::default()));
         let transport = Transport::new(clock.clone()).map_err(StartError::Transport)?;
         let nobody = |_: &str| None;
-        let ground = Ground { transport: &transport, metrics: &metrics, clock: &clock, env, breaker_of: &nobody };
+        // What is built here needs the outbox later, and a configuration that cannot be built opens none.
+        let opened: Arc<OnceLock<Sharers>> = Arc::default();
+        let shared = opened.clone();
+        let ground = Ground {
+            transport: &transport,
+            metrics: &metrics,
+            clock: &clock,
+            env,
+            breaker_of: &nobody,
+            sharers: Arc::new(move || shared.get().map_or(1, |sharers| sharers())),
+        };
         let Parts { hash, places, rules, plan, accounts, admin_token, keep } =
             Parts::build(loaded, templates, &ground, &mut random)?;
         let outbox = open(&config, env, &clock, &mut random).await?;
+        let _ = opened.set(reload::sharers(&outbox));
         outbox.place(places.clone()).await?;
         let lifecycle = Lifecycle::default();
         let works = Arc::new(Works {
@@ -93,12 +105,15 @@ impl App {
             clock: clock.clone(),
             metrics: metrics.clone(),
             moves: Mutex::new(outbox.moves().await?),
+            own: watch::Sender::new(None),
         });
+        let own = works.own.subscribe();
         let intake = Arc::new(Intake {
             rules: watch::Sender::new(Arc::new(rules)),
             outbox: outbox.clone(),
             clock: clock.clone(),
             metrics: metrics.clone(),
+            by_us: Box::new(move |event| own.borrow().as_ref().is_some_and(|own| own.did(event, None))),
         });
         let bound = |listener: &TcpListener| listener.local_addr().map_err(StartError::Listener);
         let (public_at, admin_at) = (bound(&public)?, bound(&admin)?);
@@ -113,7 +128,7 @@ impl App {
             admin_token,
             places,
             transport,
-            works,
+            works: works.clone(),
             intake: intake.clone(),
             keep,
             random,
@@ -144,6 +159,11 @@ impl App {
                 name
             });
         }
+        let tracker = tracker::watch(reloader.clone(), works, lifecycle.clone());
+        tasks.spawn(async move {
+            tracker.await;
+            "the look at Tracker"
+        });
         let retention = retention(outbox.clone(), keep, clock.clone(), lifecycle.clone());
         tasks.spawn(async move {
             retention.await;

@@ -51,6 +51,8 @@ pub struct Metrics {
     registry: Registry,
     pub calls: Family<BySource, Counter>,
     pub unrouted: Counter,
+    /// `enriched` or `unenriched`.
+    pub events_enriched: Family<ByEnd, Counter>,
     pub condition_errors: Family<ByRoute, Counter>,
     pub attempts: Family<ByOutcome, Counter>,
     pub attempt_seconds: Family<ByMessenger, Histogram, fn() -> Histogram>,
@@ -74,6 +76,7 @@ impl Default for Metrics {
         let metrics = Self {
             calls: Family::default(),
             unrouted: Counter::default(),
+            events_enriched: Family::default(),
             condition_errors: Family::default(),
             attempts: Family::default(),
             attempt_seconds: Family::new_with_constructor(attempt_buckets),
@@ -90,6 +93,11 @@ impl Default for Metrics {
         };
         registry.register("calls", "Calls to a source, by the status they were answered", metrics.calls.clone());
         registry.register("events_unrouted", "Events that no route led anywhere", metrics.unrouted.clone());
+        registry.register(
+            "events_enriched",
+            "Events of sources that enrich, by whether Tracker told of their issue in time",
+            metrics.events_enriched.clone(),
+        );
         registry.register(
             "condition_errors",
             "Conditions that failed or gave no boolean: counted as not matched",

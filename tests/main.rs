@@ -3,7 +3,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends by panicking")]
 #![allow(clippy::disallowed_methods, reason = "the tests are the outside that the bans name")]
 
+mod harness;
+
 mod accept;
+mod actions;
 mod admin;
 mod architecture;
 mod circle;
@@ -16,9 +19,9 @@ mod demo;
 mod dependencies;
 mod deploy;
 mod disk;
+mod enrichment;
 mod faults;
 mod fuzzed;
-mod harness;
 mod hostile;
 mod limits;
 mod metrics;

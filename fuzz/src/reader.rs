@@ -34,6 +34,7 @@ fn source(queues: &[&str]) -> Source {
         secrets: Secrets::new([]),
         url_secret: false,
         dedupe: None,
+        enrich: false,
         reader: Reader { web_url: "https://tracker.yandex.ru".into(), queues },
     }
 }

@@ -10,18 +10,24 @@ use sha2::{Digest, Sha256};
 
 use super::{StartError, composer, reader};
 use crate::clock::Clock;
-use crate::config::{Channel, Config, Conversation, Loaded, Placed, Secret, SlackPace, TelegramPace};
+use crate::config::{
+    Channel, Config, Conversation, Loaded, Organization, Placed, Secret, SlackPace, TelegramPace, TokenType,
+};
 use crate::delivery::{Messenger, Platform};
 use crate::lane::{self, Plan, Quota, Rates};
 use crate::layers::breaker::Breaker;
+use crate::layers::rate::Rate;
 use crate::layers::stack::{Limits, Watched};
 use crate::messenger::sender::{self, Sender, Target};
 use crate::messenger::{slack, telegram};
-use crate::outbox::Place;
-use crate::route::{LoopGuard, Planner};
+use crate::outbox::{IssueLane, Place};
+use crate::route::Planner;
 use crate::source::{Rules, Secrets, Source};
 use crate::telemetry::Metrics;
 use crate::template::Templates;
+use crate::tracker::client as tracker;
+use crate::tracker::known::Known;
+use crate::tracker::token::{self, Token};
 use crate::transport::Transport;
 
 /// What outlives a configuration, and what it is built with.
@@ -32,7 +38,11 @@ pub struct Ground<'a> {
     pub env: &'a dyn Fn(&str) -> Option<String>,
     /// The breaker of an account that runs already.
     pub breaker_of: &'a dyn Fn(&str) -> Option<Breaker>,
+    /// How many processes share Tracker's rate.
+    pub sharers: Sharers,
 }
+
+pub type Sharers = Arc<dyn Fn() -> usize + Send + Sync>;
 
 pub struct Parts {
     /// Of config.yaml and the templates, for people.
@@ -62,19 +72,29 @@ impl Parts {
         for channel in &config.channels {
             channels.insert(channel.name.clone(), lane_channel(channel, secrets)?);
         }
-        let accounts = Accounts { config: &config, secrets, ground }.all(random)?;
+        let accounts = Accounts { config: &config, secrets, ground };
+        let (tracker, of_issues) = accounts.of_issues(random.u64(..))?;
+        let accounts = accounts.all(random)?;
         let senders = accounts.iter().map(|(name, (_, sender))| (name.clone(), sender.clone())).collect();
         let give_up_after = config.channels.iter();
         let give_up_after =
             give_up_after.filter_map(|channel| Some((channel.name.clone(), channel.give_up_after_hours?))).collect();
-        let planner = Arc::new(Planner { router, give_up_after, loop_guard: LoopGuard::default() });
+        let planner = Arc::new(Planner { router, give_up_after, loop_guard: config.tracker.loop_guard });
         let admin_token = config.server.admin_token.as_ref();
         Ok(Self {
             hash: hash.iter().take(6).map(|byte| format!("{byte:02x}")).collect(),
             places: config.channels.iter().map(place).collect(),
             rules: Rules { sources: sources(&config, secrets)?, planner: planner.clone() },
-            plan: Plan { composer: composer(&config, templates), channels, senders, planner },
-            accounts: accounts.into_iter().map(|(name, (account, _))| (name, account)).collect(),
+            plan: Plan {
+                composer: composer(&config, templates),
+                channels,
+                senders,
+                tracker,
+                planner,
+                enrich_within: Duration::from_secs(u64::from(config.tracker.enrich_within_seconds)),
+                web_url: config.tracker.web_url.as_str().to_owned(),
+            },
+            accounts: accounts.into_iter().map(|(name, (account, _))| (name, account)).chain(of_issues).collect(),
             admin_token: admin_token.map(|token| secrets.resolve("server.admin_token", token)).transpose()?,
             keep: Duration::from_secs(u64::from(config.retention_days) * 24 * 60 * 60),
         })
@@ -104,6 +124,7 @@ fn sources(config: &Config, secrets: &Resolver<'_>) -> Result<HashMap<String, So
             name: source.name.clone(),
             secrets: Secrets::new(&own),
             url_secret: source.url_secret,
+            enrich: source.enrich,
             dedupe: source.dedupe_seconds.map(|seconds| Duration::from_secs(u64::from(seconds))),
             reader: reader(config),
         };
@@ -179,6 +200,58 @@ impl Accounts<'_> {
             }
         }
         Ok(accounts)
+    }
+
+    /// Those of the lanes that no configuration names, and what their actions and questions go through: nothing without a
+    /// token.
+    fn of_issues(&self, seed: u64) -> Result<(Option<tracker::Client>, Vec<(Arc<str>, Account)>), StartError> {
+        let Ground { transport, metrics, clock, breaker_of, .. } = self.ground;
+        let account = |name: &str| {
+            let breaker = breaker_of(name).unwrap_or_else(|| Breaker::new((*clock).clone()));
+            (name.into(), Account { platform: Platform::Tracker, breaker, rates: Rates::default() })
+        };
+        let accounts = vec![account(IssueLane::TRACKER), account(IssueLane::ROUTING)];
+        let settings = &self.config.tracker;
+        let (Some(token), Some(organization)) = (&settings.token, &settings.organization) else {
+            return Ok((None, accounts));
+        };
+        let wrong = |name: &str, why: String| StartError::Setting { name: name.into(), why };
+        let token = self.token(token, settings.token_type).map_err(|why| wrong("tracker.token", why))?;
+        let organization = match organization {
+            Organization::Yandex360(id) => tracker::Organization::Yandex360(id.clone()),
+            Organization::Cloud(id) => tracker::Organization::Cloud(id.clone()),
+        };
+        let sharers = self.ground.sharers.clone();
+        let rate = settings.pace.map(|pace| Rate::new(pace.per_second, (*clock).clone(), move || sharers()));
+        let limits = Limits { width: tracker::WIDTH, attempt: tracker::ATTEMPT, seed, rate };
+        let (_, of_tracker) = &accounts[0];
+        let watched = Watched {
+            to: Platform::Tracker,
+            breaker: of_tracker.breaker.clone(),
+            observer: (*metrics).clone(),
+            clock: (*clock).clone(),
+        };
+        let url = settings.url.as_str().to_owned();
+        let settings = tracker::Settings { url, organization, token: Arc::new(token), language: self.config.language };
+        let known = Known::new((*clock).clone());
+        let client = tracker::Client::new((*transport).clone(), settings, known, &limits, watched)
+            .map_err(|error| wrong("tracker.url", error.to_string()))?;
+        Ok((Some(client), accounts))
+    }
+
+    /// A token in a file is read again whenever it may have changed; one in a variable stays.
+    fn token(&self, token: &Placed<Secret>, kind: TokenType) -> Result<Token, String> {
+        let (secret, folder) = (token.value.clone(), self.config.folder.clone());
+        let first = secret.resolve(&folder, self.ground.env).map_err(|error| error.to_string())?;
+        let kind = match kind {
+            TokenType::OAuth => token::TokenType::OAuth,
+            TokenType::Bearer => token::TokenType::Bearer,
+        };
+        let read = move || match &secret {
+            Secret::Env(_) => Ok(first.clone()),
+            Secret::File(_) => secret.resolve(&folder, &|_| None).map_err(|error| error.to_string()),
+        };
+        Token::new(kind, self.ground.clock.clone(), read)
     }
 
     fn account(&self, name: &str, channel: &Channel, seed: u64) -> Result<(Account, Sender), StartError> {

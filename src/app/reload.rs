@@ -14,13 +14,13 @@ use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 
 use super::StartError;
-use super::parts::{Account, Ground, Parts};
+use super::parts::{Account, Ground, Parts, Sharers};
 use crate::admin::{Configuration, RefusedConfiguration};
 use crate::config::{Config, Loaded};
 use crate::finding::Finding;
 use crate::lane::{Pace, Runner, Works};
 use crate::lifecycle::Lifecycle;
-use crate::outbox::Place;
+use crate::outbox::{Outbox, Place};
 use crate::source::Intake;
 use crate::telemetry::ByEnd;
 use crate::template::Templates;
@@ -106,6 +106,7 @@ impl Reloader {
             clock: &self.works.clock,
             env,
             breaker_of: &breaker_of,
+            sharers: sharers(&self.works.outbox),
         };
         let parts = Parts::build(loaded, templates, &ground, random)?;
         let moved: Vec<Arc<Runner>> =
@@ -155,6 +156,12 @@ impl Reloader {
         }
     }
 
+    /// What waits for a person in these accounts may have been mended.
+    pub(super) async fn end_waits(&self, accounts: &[&str]) {
+        let running = self.running.lock().await;
+        accounts.iter().filter_map(|account| running.runners.get(*account)).for_each(|runner| runner.end_waits());
+    }
+
     fn swapped(&self, config: &Config, hash: String, admin_token: Option<&SecretString>) {
         let (started_with, token) = &self.started_with;
         let secret = |token: Option<&SecretString>| token.map(|token| token.expose_secret().to_owned());
@@ -183,6 +190,12 @@ impl Reloader {
         let refused = Some(RefusedConfiguration { at: self.works.clock.now(), findings });
         self.configuration.send_modify(|configuration| configuration.refused = refused);
     }
+}
+
+/// How many processes share what one of the outbox's organisation may ask of others.
+pub(super) fn sharers(outbox: &Arc<dyn Outbox>) -> Sharers {
+    let outbox = outbox.clone();
+    Arc::new(move || outbox.fleet().map_or(1, |fleet| fleet.replicas))
 }
 
 /// The accounts of channels that come, go, or lead elsewhere.

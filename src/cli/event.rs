@@ -118,6 +118,7 @@ impl EventFile {
             secrets: Secrets::new([]),
             url_secret: false,
             dedupe: None,
+            enrich: false,
             reader: reader(config),
         };
         let call = Call {

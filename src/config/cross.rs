@@ -7,9 +7,10 @@ use super::reader::Findings;
 use super::route::RouteRead;
 use super::server::Server;
 use super::source::{Source, SourceKind};
-use super::tracker::{Guard, TOKEN, Tracker};
+use super::tracker::{TOKEN, Tracker};
 use crate::delivery::{Action, Style};
 use crate::finding::{Place, suggest};
+use crate::route::LoopGuard;
 
 /// What sections that were read before have, for those that want it.
 pub(super) struct Known<'a> {
@@ -30,7 +31,7 @@ impl Known<'_> {
 /// A change that answers itself: the trigger tells of it, and the route makes it again.
 pub(super) fn loops_of_routes(routes: &[RouteRead], sources: &[Source], tracker: &Tracker, findings: &mut Findings) {
     let is_called = sources.iter().any(|source| source.kind == SourceKind::Tracker);
-    if tracker.loop_guard != Guard::Off || !is_called {
+    if tracker.loop_guard != LoopGuard::Off || !is_called {
         return;
     }
     for read in routes.iter().filter(|read| !read.route.disabled) {

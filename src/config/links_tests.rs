@@ -2,6 +2,7 @@
 
 use super::tests::{accepted, findings, refused, with};
 use super::*;
+use crate::route::LoopGuard;
 
 fn links(rest: &str) -> String {
     format!("links: {{auth: {{token: {{env: L}}}}, {rest}}}")
@@ -69,13 +70,13 @@ fn open_links_are_a_warning_where_the_world_reaches_them() {
 fn how_tracker_is_asked_is_read() {
     let tracker = accepted(&with("tracker: {queues: [A]}")).tracker;
     assert_eq!(tracker.pace, Some(TrackerPace { per_second: 5.0 }));
-    assert_eq!((tracker.enrich_within_seconds, tracker.loop_guard), (60, Guard::Events));
+    assert_eq!((tracker.enrich_within_seconds, tracker.loop_guard), (60, LoopGuard::Events));
     assert_eq!(tracker.recover_every_minutes, 5, "unless there is no token");
     let tracker = accepted(tests::EVERY_KEY).tracker;
     assert_eq!(tracker.pace, Some(TrackerPace { per_second: 2.0 }));
     assert_eq!(
         (tracker.enrich_within_seconds, tracker.loop_guard, tracker.recover_every_minutes),
-        (1, Guard::Actions, 0)
+        (1, LoopGuard::Actions, 0)
     );
     for (key, least, most) in [("enrich_within_seconds", 1, 86_400), ("recover_every_minutes", 0, 1_440)] {
         let with_token = |n: i64| format!("tracker: {{token: {{env: T}}, org_id: \"1\", {key}: {n}}}");

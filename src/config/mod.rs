@@ -49,7 +49,7 @@ pub use self::secret::{Secret, SecretError, is_path, is_variable};
 pub use self::server::{Network, Server};
 pub use self::source::{FetchComments, Reviews, Source, SourceKind};
 pub use self::store::{Store, Url};
-pub use self::tracker::{Guard, Organization, TokenType, Tracker, TrackerPace};
+pub use self::tracker::{Organization, TokenType, Tracker, TrackerPace};
 use self::tree::Node;
 pub use self::url::BaseUrl;
 use crate::finding::{Finding, Place, Severity, in_lines, suggest};

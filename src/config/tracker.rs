@@ -5,6 +5,7 @@ use super::reader::{Fields, Findings, Placed, choice, elements, rate, whole, wor
 use super::secret::{Secret, secret};
 use super::tree::Node;
 use super::url::{BaseUrl, base_url, known};
+use crate::route::LoopGuard;
 
 #[derive(Clone, Debug)]
 pub struct Tracker {
@@ -21,7 +22,7 @@ pub struct Tracker {
     pub pace: Option<TrackerPace>,
     /// How long an event may wait for Tracker, from its receipt; then it is routed as it came.
     pub enrich_within_seconds: u32,
-    pub loop_guard: Guard,
+    pub loop_guard: LoopGuard,
     /// Between two looks into Tracker's webhook log for calls that were missed. 0: never.
     pub recover_every_minutes: u32,
     pub(super) tokenless: bool,
@@ -37,18 +38,6 @@ impl Default for TrackerPace {
     fn default() -> Self {
         Self { per_second: 5.0 }
     }
-}
-
-/// What becomes of an event that the bridge's own user caused.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub enum Guard {
-    /// Nothing of it goes out.
-    #[default]
-    Events,
-    /// It changes no issue; messages go out.
-    Actions,
-    /// It is as any other.
-    Off,
 }
 
 /// The word before the token.
@@ -78,7 +67,7 @@ impl Default for Tracker {
             queues: Vec::new(),
             pace: Some(TrackerPace::default()),
             enrich_within_seconds: 60,
-            loop_guard: Guard::Events,
+            loop_guard: LoopGuard::Events,
             recover_every_minutes: 5,
             tokenless: true,
         }
@@ -118,7 +107,7 @@ pub(super) fn read(node: &Node, findings: &mut Findings) -> Option<Tracker> {
         })
     });
     let enrich_within_seconds = fields.read("enrich_within_seconds", findings, whole(1..=86_400));
-    let guards = [("events", Guard::Events), ("actions", Guard::Actions), ("off", Guard::Off)];
+    let guards = [("events", LoopGuard::Events), ("actions", LoopGuard::Actions), ("off", LoopGuard::Off)];
     let loop_guard = fields.read("loop_guard", findings, choice(&guards));
     let recover_node = fields.get("recover_every_minutes");
     let recover_every_minutes = recover_node.and_then(|node| whole(0..=1_440)(node, findings));

@@ -40,7 +40,8 @@ impl Runner {
         }
         match &due.duty {
             Duty::Message { channel, template, .. } => self.send(lease, &due, (channel, template), plan).await,
-            Duty::Action { .. } | Duty::Route { .. } => Then::Release(Until::BackedOff(self.later(super::POLL))),
+            Duty::Action { issue, action } => self.act(lease, &due, (issue, action), plan).await,
+            Duty::Route { .. } => self.route(lease, &due, plan).await,
         }
     }
 

@@ -3,10 +3,12 @@
 //! One [`Runner`] serves one account. A lane that has something due gets a task for as long as it can send; a lane
 //! that must wait (for its pace, a pause, a back-off) gives its lease back and costs nothing until then.
 
+mod action;
 mod compose;
 mod deliver;
 mod message;
 mod pace;
+mod routing;
 mod slots;
 mod trouble;
 mod wait;
@@ -29,6 +31,8 @@ use crate::messenger::sender::{Sender, Target};
 use crate::outbox::{LaneId, Lease, Millis, Outbox, Until};
 use crate::route::Planner;
 use crate::telemetry::{ByAccount, Metrics};
+use crate::tracker::client as tracker;
+use crate::tracker::own::Own;
 
 pub use compose::{Composer, Failure};
 pub use pace::{Early, Pace, Quota, Rates};
@@ -37,6 +41,8 @@ use trouble::Troubles;
 
 /// Lanes of one account that may be sending at the same time. Each holds one call at most.
 const WIDTH: usize = 256;
+/// Of Tracker's: an action is several calls, and all share a rate.
+const WIDTH_OF_TRACKER: usize = 16;
 /// Deliveries read from a lane at once.
 const HEADS: usize = 16;
 /// After this many messages a lane goes to the end of the line, so that one with a million waiting delays no other.
@@ -64,8 +70,14 @@ pub struct Plan {
     pub channels: HashMap<ChannelName, Channel>,
     /// By account.
     pub senders: HashMap<Arc<str>, Sender>,
+    /// `None`: no token.
+    pub tracker: Option<tracker::Client>,
     /// What routes an event that was to be routed.
     pub planner: Arc<Planner>,
+    /// How long such an event may wait for Tracker, from its receipt.
+    pub enrich_within: Duration,
+    /// Where people open issues, without the slash before the key.
+    pub web_url: String,
 }
 
 /// What every runner shares.
@@ -77,6 +89,8 @@ pub struct Works {
     pub metrics: Arc<Metrics>,
     /// Telegram chats that became another chat.
     pub moves: Mutex<HashMap<i64, i64>>,
+    /// Who Campanile is in Tracker, once Tracker was asked.
+    pub own: watch::Sender<Option<Own>>,
 }
 
 /// Serves the lanes of one account until it is told to stop.
@@ -143,7 +157,7 @@ impl Runner {
     }
 
     /// Whatever waits for a person may have been mended.
-    fn end_waits(&self) {
+    pub fn end_waits(&self) {
         self.account_in_trouble.over(&());
         *self.next_probe_at.lock().unwrap_or_else(PoisonError::into_inner) = Duration::ZERO;
         self.works.outbox.end_waits(&self.account);
@@ -197,7 +211,8 @@ impl Runner {
     /// How many lanes may be claimed now, and when to look again if fewer than all.
     async fn room(&self, busy: usize, writable: bool) -> (usize, Option<Millis>) {
         let now = self.works.clock.now_ms();
-        let free = WIDTH.saturating_sub(busy);
+        let width = if self.platform == Platform::Tracker { WIDTH_OF_TRACKER } else { WIDTH };
+        let free = width.saturating_sub(busy);
         if !writable {
             return (0, None);
         }

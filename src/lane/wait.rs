@@ -101,7 +101,7 @@ impl Runner {
 
     /// When the account's next probe may go, and whether that is news. Calls that were on their way together are one
     /// failure of the account, not many.
-    fn next_probe(&self) -> (Millis, bool) {
+    pub(super) fn next_probe(&self) -> (Millis, bool) {
         let mut next = self.next_probe_at.lock().unwrap_or_else(PoisonError::into_inner);
         let now = self.works.clock.elapsed();
         let is_new = *next <= now;
@@ -120,26 +120,38 @@ impl Runner {
     }
 
     async fn hold_account(&self, hold: Hold) {
-        let held = self.works.outbox.account_hold(&self.account);
+        self.hold_account_of(&self.account, hold).await;
+    }
+
+    pub(super) async fn hold_account_of(&self, account: &str, hold: Hold) {
+        let held = self.works.outbox.account_hold(account);
         let hold = held.iter().fold(hold, |hold, held| hold.beside(held));
         if held.as_ref() == Some(&hold) {
             return;
         }
         if hold.needs_a_person {
-            warn!(account = %self.account, reason = hold.reason, "the account is held until somebody mends this; one message probes now and then");
+            warn!(
+                account,
+                reason = hold.reason,
+                "the account is held until somebody mends this; one message probes now and then"
+            );
         } else {
-            info!(account = %self.account, reason = hold.reason, "the account is paused by the messenger");
+            info!(account, reason = hold.reason, "the account is paused");
         }
-        if let Err(error) = self.works.outbox.hold_account(&self.account, Some(hold)).await {
-            warn!(account = %self.account, %error, "the account's hold could not be written");
+        if let Err(error) = self.works.outbox.hold_account(account, Some(hold)).await {
+            warn!(account, %error, "the account's hold could not be written");
         }
     }
 
     /// Something got through.
     pub(super) async fn end_account_hold(&self) {
+        self.end_hold_of(&self.account).await;
+    }
+
+    pub(super) async fn end_hold_of(&self, account: &str) {
         self.account_in_trouble.over(&());
-        if let Err(error) = self.works.outbox.hold_account(&self.account, None).await {
-            warn!(account = %self.account, %error, "the end of the account's hold could not be written");
+        if let Err(error) = self.works.outbox.hold_account(account, None).await {
+            warn!(account, %error, "the end of the account's hold could not be written");
         }
     }
 }

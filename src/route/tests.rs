@@ -11,7 +11,6 @@ fn route(name: &str, when: &str) -> Route {
     Route {
         name: name.to_owned(),
         when: (!when.is_empty()).then(|| condition(when)),
-        actions: Vec::new(),
         channels: vec![channel("ops")],
         actions: Vec::new(),
         template: None,

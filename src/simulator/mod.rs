@@ -26,7 +26,8 @@ pub use server::Simulator;
 pub use slack::{SlackChannel, SlackOptions, SlackPace, SlackSimulator, SlackWebhook};
 pub use telegram::{ChatKind, ChatState, TelegramChat, TelegramOptions, TelegramPace, TelegramSimulator, Topic};
 pub use tracker::{
-    TrackerApplication, TrackerIssue, TrackerOptions, TrackerQueue, TrackerSimulator, TrackerTransition, TrackerUser,
+    FieldKind, TrackerApplication, TrackerIssue, TrackerOptions, TrackerQueue, TrackerSimulator, TrackerTransition,
+    TrackerUser,
 };
 
 /// Length as both services are safest counted: in UTF-16 units.

@@ -9,7 +9,7 @@ use tracing::{debug, info, warn};
 
 use super::{Call, Said, Source};
 use crate::clock::Clock;
-use crate::delivery::{EventId, Planned};
+use crate::delivery::EventId;
 use crate::event::Event;
 use crate::outbox::{Accepted, Arrival, Aside, Millis, Outbox, OutboxError, Plan};
 use crate::route::Planner;
@@ -52,6 +52,8 @@ pub struct Intake {
     pub outbox: Arc<dyn Outbox>,
     pub clock: Clock,
     pub metrics: Arc<Metrics>,
+    /// Whether Campanile's own user did what the event tells of.
+    pub by_us: Box<dyn Fn(&Event) -> bool + Send + Sync>,
 }
 
 impl Intake {
@@ -69,7 +71,7 @@ impl Intake {
                 }
             }
             Said::Event { event, fingerprint, remember } => {
-                let (document, planned) = match self.plan(&event, now) {
+                let (document, plan) = match self.plan(source, &event, now) {
                     Ok(plan) => plan,
                     Err(why) => return Answer::Unreadable { why },
                 };
@@ -81,7 +83,7 @@ impl Intake {
                     kind: event.event.kind.clone(),
                     issue: event.issue.as_ref().map(|issue| issue.key.clone()),
                     document,
-                    plan: Plan::Routed(planned),
+                    plan,
                     guard: None,
                     room: Some(call.room.clone()),
                 };
@@ -106,17 +108,20 @@ impl Intake {
     }
 
     /// The event's document and where it leads.
-    fn plan(&self, event: &Event, now: Millis) -> Result<(String, Vec<Planned>), String> {
+    fn plan(&self, source: &Source, event: &Event, now: Millis) -> Result<(String, Plan), String> {
         // Not `to_string()`: that goes through `fmt`, at twice the time.
         let document = serde_json::to_string(event).map_err(|error| error.to_string())?;
+        if let Some(issue) = event.issue.as_ref().filter(|_| source.enrich) {
+            return Ok((document, Plan::ToRoute { line: issue.key.clone() }));
+        }
         // Those that count now, not those by which the call was let in: its body may have taken its time, and a reload
         // may have come between.
         let planner = self.rules.borrow().planner.clone();
-        let plan = planner.plan(event, &document, false, now);
+        let plan = planner.plan(event, &document, (self.by_us)(event), now);
         for failed in &plan.failed {
             self.metrics.condition_errors.get_or_create(&ByRoute { route: failed.route.to_string() }).inc();
         }
-        Ok((document, plan.planned))
+        Ok((document, Plan::Routed(plan.planned)))
     }
 
     async fn in_time<T>(&self, stored: impl Future<Output = Result<T, OutboxError>>) -> Result<T, Option<OutboxError>> {

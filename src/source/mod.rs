@@ -30,6 +30,8 @@ pub struct Source {
     pub url_secret: bool,
     /// How long a call is remembered; `None`: as long as Tracker may repeat it.
     pub dedupe: Option<Duration>,
+    /// Its events are routed when Tracker was asked for their issues.
+    pub enrich: bool,
     pub reader: Reader,
 }
 

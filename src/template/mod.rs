@@ -136,13 +136,8 @@ impl Templates {
         messenger: Messenger,
         locale: &Locale,
     ) -> Result<Message, RenderError> {
-        let channel = render::Channel { name: channel, messenger };
-        let default = || self.defaults.get(&(locale.language, default_name(name)?));
-        let common = match self.own.get(name).or_else(default) {
-            None => Err(RenderError::Missing { name: name.to_owned() }),
-            Some(Kept::Broken(finding)) => Err(RenderError::Broken(finding.clone())),
-            Some(Kept::Checked(template)) => template.render(&self.shared, document, channel, locale),
-        };
+        let channel = Some(render::Channel { name: channel, messenger });
+        let common = self.common(name, document, channel, locale);
         let own = match self.forms.get(&(name.to_owned(), messenger)) {
             None => return common,
             Some(Kept::Broken(finding)) => Err(RenderError::Broken(finding.clone())),
@@ -158,6 +153,34 @@ impl Templates {
                 Err(RenderError::Missing { .. }) => Err(error), // the own file is all that there is
                 Err(of_common) => Err(of_common),
             },
+        }
+    }
+
+    /// What the template says about the event's document where it goes to no channel, within the same bounds.
+    ///
+    /// # Errors
+    /// There is no such template, or it fails for this event.
+    pub fn render_for_issue(
+        &self,
+        name: &str,
+        document: &Document<'_>,
+        locale: &Locale,
+    ) -> Result<Message, RenderError> {
+        self.common(name, document, None, locale)
+    }
+
+    fn common(
+        &self,
+        name: &str,
+        document: &Document<'_>,
+        channel: Option<render::Channel<'_>>,
+        locale: &Locale,
+    ) -> Result<Message, RenderError> {
+        let default = || self.defaults.get(&(locale.language, default_name(name)?));
+        match self.own.get(name).or_else(default) {
+            None => Err(RenderError::Missing { name: name.to_owned() }),
+            Some(Kept::Broken(finding)) => Err(RenderError::Broken(finding.clone())),
+            Some(Kept::Checked(template)) => template.render(&self.shared, document, channel, locale),
         }
     }
 }

@@ -32,7 +32,7 @@ impl Checked {
         &self,
         shared: &Shared,
         document: &Document<'_>,
-        channel: Channel<'_>,
+        channel: Option<Channel<'_>>,
         locale: &Locale,
     ) -> Result<Message, RenderError> {
         let context = Context::from(self.members(document, channel));
@@ -52,7 +52,7 @@ impl Checked {
         &self,
         shared: &Shared,
         document: &Document<'_>,
-        channel: Channel<'_>,
+        channel: Option<Channel<'_>>,
         locale: &Locale,
     ) -> Result<Own, RenderError> {
         let context = Context::from(self.members(document, channel));
@@ -76,7 +76,7 @@ impl Checked {
         let locale = Locale { language: Language::En, time_zone: TimeZone::UTC };
         let channel = Channel { name: "ops", messenger: self.dialect.messenger()? };
         trial_documents().into_iter().find_map(|document| {
-            let context = Context::from(self.members(&(&document).into(), channel));
+            let context = Context::from(self.members(&(&document).into(), Some(channel)));
             let rendering = self.rendering(shared, &context, &locale);
             let rendered = rendering.text(&trial.template, self.dialect, 0).ok()?;
             Trial::flaw(text, &rendered, self.dialect)
@@ -88,9 +88,9 @@ impl Checked {
     }
 
     /// What the template names, and the issue, for where a shortened message leads.
-    fn members(&self, document: &Document<'_>, channel: Channel<'_>) -> Value {
+    fn members(&self, document: &Document<'_>, channel: Option<Channel<'_>>) -> Value {
         let mut members = document.members(|root| root == "issue" || self.needs.roots.contains(root));
-        if self.needs.roots.contains("channel") {
+        if let Some(channel) = channel.filter(|_| self.needs.roots.contains("channel")) {
             let (name, messenger) = (channel.name.into(), channel.messenger.as_str().into());
             let channel = Map::from_iter([("name".to_owned(), name), ("messenger".to_owned(), messenger)]);
             members.insert("channel".into(), channel.into());

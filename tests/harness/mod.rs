@@ -16,7 +16,10 @@ use std::time::Duration;
 use campanile::app::{App, Outside};
 use campanile::clock::Clock;
 use campanile::config::{self, Loaded};
-use campanile::simulator::{Record, SlackOptions, SlackSimulator, TelegramOptions, TelegramSimulator};
+use campanile::simulator::{
+    FieldKind, Record, SlackOptions, SlackSimulator, TelegramOptions, TelegramSimulator, TrackerIssue, TrackerOptions,
+    TrackerQueue, TrackerSimulator,
+};
 use campanile::template::Templates;
 use jiff::Timestamp;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -31,6 +34,7 @@ pub const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::
 pub const HOOK_SECRET: &str = "hook-s3cret";
 pub const SLACK_TOKEN: &str = "xoxb-test-token";
 pub const TELEGRAM_TOKEN: &str = "123456:test-token";
+pub const TRACKER_TOKEN: &str = "y0_test-token";
 /// The Slack conversation and the Telegram chat (a group) of the usual world.
 pub const SLACK: &str = "C0123456789";
 pub const TELEGRAM: &str = "-1001234567890";
@@ -46,6 +50,10 @@ pub struct Setup {
     pub source: &'static str,
     pub slack: SlackOptions,
     pub telegram: TelegramOptions,
+    /// `None`: no Tracker that could be asked.
+    pub tracker: Option<TrackerOptions>,
+    /// More keys of `tracker:`.
+    pub tracker_keys: &'static str,
     pub templates: Vec<(&'static str, &'static str)>,
     pub clock: Clock,
 }
@@ -69,6 +77,8 @@ impl Setup {
             source: "kind: tracker, secret: {env: HOOK}",
             slack: SlackOptions::new(clock.clone()).token(SLACK_TOKEN).without_pace(),
             telegram: TelegramOptions::new(clock.clone()).token(TELEGRAM_TOKEN).without_pace(),
+            tracker: None,
+            tracker_keys: "",
             templates: Vec::new(),
             clock,
         }
@@ -85,6 +95,15 @@ impl Setup {
             telegram: TelegramOptions::new(clock).token(TELEGRAM_TOKEN),
             ..setup
         }
+    }
+
+    /// With a Tracker whose queue TEST has the issues TEST-1 to TEST-3, all open.
+    pub fn with_tracker(self) -> Self {
+        let queue = TrackerQueue::new("TEST", "Тестовая").local("benchLink", "Ссылка на стенд", FieldKind::Text);
+        let options = TrackerOptions::new(self.clock.clone()).token(TRACKER_TOKEN, "campanile-bot").organization("1");
+        let issues = (1..=3).map(|n| TrackerIssue::new(format!("TEST-{n}"), format!("Summary of TEST-{n}")));
+        let tracker = issues.fold(options.queue(queue), TrackerOptions::issue);
+        Self { tracker: Some(tracker), ..self }
     }
 
     pub fn routes(self, routes: &str) -> Self {
@@ -132,12 +151,14 @@ pub fn secrets() -> HashMap<&'static str, String> {
         ("HOOK", HOOK_SECRET.to_owned()),
         ("SLACK_TOKEN", SLACK_TOKEN.to_owned()),
         ("TELEGRAM_TOKEN", TELEGRAM_TOKEN.to_owned()),
+        ("TRACKER_TOKEN", TRACKER_TOKEN.to_owned()),
     ])
 }
 
 pub struct World {
     pub slack: SlackSimulator,
     pub telegram: TelegramSimulator,
+    tracker: Option<TrackerSimulator>,
     pub clock: Clock,
     pub http: Client,
     pub folder: TempDir,
@@ -166,7 +187,17 @@ impl World {
         let telegram = TelegramSimulator::start(LOOPBACK, setup.telegram.clone()).await.unwrap();
         let folder = tempfile::tempdir().unwrap();
         let telegram_url = format!("http://{}", telegram.addr());
-        let text = config_text(&setup, &slack.api_url(), &telegram_url, "127.0.0.1:0", "127.0.0.1:0");
+        let mut text = config_text(&setup, &slack.api_url(), &telegram_url, "127.0.0.1:0", "127.0.0.1:0");
+        let tracker = match setup.tracker.clone() {
+            Some(options) => Some(TrackerSimulator::start(LOOPBACK, options).await.unwrap()),
+            None => None,
+        };
+        if let Some(tracker) = &tracker {
+            let (url, keys) = (tracker.api_url(), setup.tracker_keys);
+            text += &format!(
+                "tracker: {{url: '{url}', token: {{env: TRACKER_TOKEN}}, org_id: \"1\", queues: [TEST]{keys}}}\n"
+            );
+        }
         std::fs::write(folder.path().join("config.yaml"), text).unwrap();
         for (name, template) in &setup.templates {
             let file = folder.path().join("templates").join(name);
@@ -176,6 +207,7 @@ impl World {
         let mut world = Self {
             slack,
             telegram,
+            tracker,
             clock: setup.clock.clone(),
             http: Client::default(),
             folder,
@@ -308,6 +340,21 @@ impl World {
 
     pub async fn until_all(&self, state: &str) -> Vec<Value> {
         self.until_deliveries(|rows| rows.iter().all(|row| row["state"] == state)).await
+    }
+
+    pub fn tracker(&self) -> &TrackerSimulator {
+        self.tracker.as_ref().expect("a setup with a tracker")
+    }
+
+    /// Moves the clock on until the issue is as wanted.
+    pub async fn until_issue(&self, key: &str, mut wanted: impl FnMut(&Value) -> bool) {
+        for _ in 0..STEPS {
+            if tokio::time::timeout(STEP_REAL, self.tracker().wait_for_issue(key, &mut wanted)).await.is_ok() {
+                return;
+            }
+            self.clock.pass(STEP);
+        }
+        panic!("never came: {:#}", self.tracker().issue(key));
     }
 
     pub fn slack_texts(&self) -> Vec<String> {
