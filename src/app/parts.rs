@@ -184,6 +184,9 @@ pub struct Account {
     pub rates: Rates,
 }
 
+/// The accounts of lanes of issues.
+type OfIssues = Vec<(Arc<str>, Account)>;
+
 struct Accounts<'a> {
     config: &'a Config,
     secrets: &'a Resolver<'a>,
@@ -204,7 +207,7 @@ impl Accounts<'_> {
 
     /// Those of the lanes that no configuration names, and what their actions and questions go through: nothing without a
     /// token.
-    fn of_issues(&self, seed: u64) -> Result<(Option<tracker::Client>, Vec<(Arc<str>, Account)>), StartError> {
+    fn of_issues(&self, seed: u64) -> Result<(Option<tracker::Client>, OfIssues), StartError> {
         let Ground { transport, metrics, clock, breaker_of, .. } = self.ground;
         let account = |name: &str| {
             let breaker = breaker_of(name).unwrap_or_else(|| Breaker::new((*clock).clone()));
