@@ -1,5 +1,6 @@
 //! The commands beside `serve` and `check`, as a person or a script runs them: the real binary, its output, its end.
 
+mod benches;
 mod copies;
 mod findings;
 mod health;

@@ -127,6 +127,11 @@ else
     printf '    `dependencies`. Not looked up: security advisories (`cargo install cargo-deny --locked` for them)\n'
 fi
 step configuration cargo run --locked --quiet -- check --config config.yaml
+if (need shellcheck shellcheck); then
+    step scripts shellcheck deploy/ci/bench.sh
+else
+    printf '\n=== scripts: skipped, there is no shellcheck\n'
+fi
 hold unit systemd-analyze systemd
 hold caddy caddy caddy curl
 command -v nginx >/dev/null 2>&1 || PATH="$PATH:/usr/sbin"

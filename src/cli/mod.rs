@@ -2,6 +2,7 @@
 
 mod admin;
 mod backup;
+mod bench_link;
 pub mod check;
 mod demo;
 mod event;
@@ -26,6 +27,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use self::event::EventFile;
 use self::show::{indented, json_line, table, visible};
+use crate::clock::Clock;
 use crate::config::{self, Config, Loaded, load};
 use crate::finding::Finding;
 use crate::template::Templates;
@@ -45,6 +47,7 @@ Examples:
   campanile render critical --event call.json          what `critical` would say of it
   campanile deliveries list --state dead               what was given up, and why
   campanile backup /backups/campanile.db               a copy, while the bridge runs
+  campanile bench-link --url https://test-1.example.com  where a branch can be tried, from a pipeline
   campanile serve --config /etc/campanile/config.yaml
 
 Exit codes: 0 done, 1 findings or refused, 2 wrong usage.
@@ -133,6 +136,17 @@ Examples:
         #[arg(long)]
         json: bool,
     },
+    /// Tell the bridge of a test bench, from a pipeline
+    ///
+    /// The issue is the one whose key stands in the branch's name: what a pipeline's variables say, else git. What is not
+    /// reached is tried three times. Needs no configuration where --to and CAMPANILE_BENCH_SECRET are given. Ends with 0
+    /// when it was taken, or ignored because no issue is meant; with 1 when it was refused or not reached.
+    #[command(after_help = "\
+Examples:
+  CAMPANILE_BENCH_SECRET=… campanile bench-link --to https://bells.example.com/hooks/benches --url https://test-1.bench.example.com
+  campanile bench-link --gone --branch feature/TEST-1-login --config /etc/campanile/config.yaml
+deploy/ci has it in GitHub Actions, GitLab CI, Bitbucket Pipelines and a shell script without campanile.")]
+    BenchLink(bench_link::Bench),
     /// Say whether the bridge runs, as a container's health check asks
     ///
     /// Asks `/healthz` at `server.listen`, from this machine, for at most 3 s. Ends with 0 when it is alive, else with 1.
@@ -175,11 +189,12 @@ struct Configured {
     config: PathBuf,
 }
 
-/// How a command ended: 0 done, 1 findings or refused; clap itself answers 2 for wrong usage.
+/// How a command ended: 0 done, 1 findings or refused, 2 wrong usage, where clap itself did not find it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum End {
     Done,
     Refused,
+    Misused,
 }
 
 impl From<End> for ExitCode {
@@ -187,6 +202,7 @@ impl From<End> for ExitCode {
         match end {
             End::Done => Self::SUCCESS,
             End::Refused => Self::FAILURE,
+            End::Misused => Self::from(2),
         }
     }
 }
@@ -194,6 +210,8 @@ impl From<End> for ExitCode {
 /// Why a command ends without its result.
 enum Stop {
     Refused(Refusal),
+    /// What is lacking only the machine could tell.
+    Usage(Refusal),
     /// The configuration has errors.
     Findings(Vec<Finding>),
     Output(std::io::Error),
@@ -259,6 +277,10 @@ impl Cli {
                 complain(&what, hint.as_deref());
                 End::Refused
             }
+            Err(Stop::Usage(Refusal { what, hint })) => {
+                complain(&what, hint.as_deref());
+                End::Misused
+            }
             Err(Stop::Findings(findings)) => {
                 complain_findings(&findings);
                 End::Refused
@@ -291,6 +313,10 @@ impl Command {
                 render::render(&configured.config, &template, &event, channel.as_deref(), json, out)
             }
             Self::Backup { file, configured, json } => backup::backup(&configured.config, &file, json, out),
+            Self::BenchLink(bench) => {
+                let clock = Clock::machine();
+                waited_for(bench_link::bench_link(&bench, &env, &bench_link::checked_out, &clock, out))
+            }
             Self::Health { ready, configured } => waited_for(health::health(&configured.config, ready, out)),
             Self::Schema => {
                 write!(out, "{}", config::SCHEMA)?;
