@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
+pub use self::parts::kind;
 use self::parts::{Ground, Parts, Sharers};
 pub use self::reload::Reloader;
 use self::reload::Start;

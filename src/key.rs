@@ -83,6 +83,12 @@ impl Queues {
         keys
     }
 
+    /// A key that a call names, as Tracker writes it: in upper case where its queue is known so, and else at its word.
+    pub fn named(&self, key: String) -> String {
+        let upper = key.to_ascii_uppercase();
+        if self.0.contains(queue_of(&upper)) { upper } else { key }
+    }
+
     /// The first issue key in a text.
     pub fn first(&self, text: &str, place: Place) -> Option<String> {
         self.all(text, place).next()
@@ -206,6 +212,14 @@ mod tests {
         ] {
             assert_eq!(known().keys(text, place).join(" "), with_list, "{text}, known queues");
             assert_eq!(Queues::default().keys(text, place).join(" "), without, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_named_key_is_in_upper_case_where_its_queue_is_known() {
+        for (named, with_list) in [("test-1", "TEST-1"), ("Test-1", "TEST-1"), ("other-1", "other-1")] {
+            assert_eq!(known().named(named.into()), with_list);
+            assert_eq!(Queues::default().named(named.into()), named);
         }
     }
 

@@ -21,8 +21,9 @@
 //! # The way of a trigger
 //!
 //! [`http`] accepts the connection, with a deadline from its first moment (`server.rs`), and finds the source of
-//! `/hooks/<source>` (`hooks.rs`). [`source`] compares the secret before the body is read (`auth.rs`), makes an
-//! [`event::Event`] of the body (`read.rs`, `tracker.rs`), and a fingerprint by which a call that comes twice is known
+//! `/hooks/<source>` (`hooks.rs`). [`source`] compares the secret before the body is read (`auth.rs`) or a code host's
+//! signature before it is parsed (`signature.rs`), makes an [`event::Event`] of the body (`tracker.rs` by `read.rs`,
+//! `bench.rs`, and `review.rs` by a file for each host), and a fingerprint by which a call that comes twice is known
 //! (`dedupe.rs`). [`route`] walks the routes and names channels and templates. [`outbox::Outbox::accept`] writes the
 //! event and its deliveries in one transaction, together with whatever else waits (`sqlite/writer.rs`). When it is on
 //! disk, and not before, the caller hears `202`.

@@ -139,6 +139,18 @@ async fn a_key_of_an_unknown_queue_is_not_taken_from_a_text() {
 }
 
 #[tokio::test]
+async fn a_key_in_another_case_is_its_queues_where_that_is_known() {
+    let world = world("BELL").await;
+    let url = world.public_url("/hooks/tracker");
+    for (named, expected) in [("bell-42", "BELL-42"), ("Bell-43", "BELL-43"), ("other-1", "other-1")] {
+        let answer = world.http.post(&url).header("authorization", HOOK_SECRET).json(&json!({"key": named})).await;
+        let event = world.api(&format!("/api/v1/events/{}", answer.json()["event"])).await;
+        let issue = &event["event"]["document"]["issue"];
+        assert_eq!((&issue["key"], issue["url"].as_str().unwrap().ends_with(expected)), (&json!(expected), true));
+    }
+}
+
+#[tokio::test]
 async fn bodies_of_a_mebibyte_that_pretend_are_read_or_refused() {
     let world = Setup::default().only_slack().start().await;
     let url = world.public_url("/hooks/tracker");

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use campanile::event::{Document, Event, SourceName};
 use campanile::key::Queues;
-use campanile::source::{Call, Reader, Said, Secrets, Source};
+use campanile::source::{Call, Kind, Reader, Said, Secrets, Source};
 use http::{HeaderMap, HeaderValue, Method};
 use jiff::Timestamp;
 use serde_json::Value;
@@ -32,6 +32,7 @@ fn source(queues: &[&str]) -> Source {
     Source {
         name: SourceName::try_from("tracker".to_owned()).unwrap(),
         secrets: Secrets::new([]),
+        kind: Kind::Tracker,
         url_secret: false,
         dedupe: None,
         enrich: false,
@@ -45,11 +46,12 @@ fn read(source: &Source, method: &Method, content_type: &str, query: &str, body:
     let headers = HeaderMap::from_iter(content_type.map(|value| (http::header::CONTENT_TYPE, value)));
     let (room, received_at) = (Arc::new(()), Timestamp::UNIX_EPOCH);
     let event = match source.read(&Call { method, query, headers: &headers, body, room, received_at }) {
-        Said::Event { event, .. } => *event,
+        Said::Events(reads) => reads.into_iter().next().unwrap().event,
         Said::Unreadable { why } => {
             assert!(!why.is_empty());
             return None;
         }
+        Said::Ignored { why } => panic!("a trigger is never ignored: {why}"),
     };
     let stored = serde_json::to_string(&event).unwrap();
     assert_eq!(serde_json::from_str::<Event>(&stored).unwrap(), event);

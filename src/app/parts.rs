@@ -11,7 +11,8 @@ use sha2::{Digest, Sha256};
 use super::{StartError, composer, reader};
 use crate::clock::Clock;
 use crate::config::{
-    Channel, Config, Conversation, Loaded, Organization, Placed, Secret, SlackPace, TelegramPace, TokenType,
+    self, Channel, Config, Conversation, Loaded, Organization, Placed, Secret, SlackPace, SourceKind, TelegramPace,
+    TokenType,
 };
 use crate::delivery::{Messenger, Platform};
 use crate::lane::{self, Plan, Quota, Rates};
@@ -22,7 +23,7 @@ use crate::messenger::sender::{self, Sender, Target};
 use crate::messenger::{slack, telegram};
 use crate::outbox::{IssueLane, Place};
 use crate::route::Planner;
-use crate::source::{Rules, Secrets, Source};
+use crate::source::{Kind, Reviews, Rules, Secrets, Source};
 use crate::telemetry::Metrics;
 use crate::template::Templates;
 use crate::tracker::client as tracker;
@@ -124,13 +125,28 @@ fn sources(config: &Config, secrets: &Resolver<'_>) -> Result<HashMap<String, So
             name: source.name.clone(),
             secrets: Secrets::new(&own),
             url_secret: source.url_secret,
-            enrich: source.enrich,
+            kind: kind(source),
             dedupe: source.dedupe_seconds.map(|seconds| Duration::from_secs(u64::from(seconds))),
+            enrich: source.enrich,
             reader: reader(config),
         };
         sources.insert(source.name.to_string(), made);
     }
     Ok(sources)
+}
+
+/// Who calls a source, and what counts of the calls.
+pub fn kind(source: &config::Source) -> Kind {
+    match source.kind {
+        SourceKind::Tracker => Kind::Tracker,
+        SourceKind::Bench => Kind::Bench,
+        SourceKind::Host(host) => {
+            let config::Reviews { keys, members_only, all_approvals, fetch_comments } = &source.reviews;
+            let (members_only, all_approvals) = (*members_only, *all_approvals);
+            let fetch_comments = fetch_comments.is_some();
+            Kind::Host(host, Reviews { keys: *keys, members_only, all_approvals, fetch_comments })
+        }
+    }
 }
 
 fn account_of(channel: &Channel) -> Arc<str> {

@@ -1,7 +1,7 @@
 //! `--event FILE`: an event to try routes and templates on.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::Read as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -10,12 +10,12 @@ use http::{HeaderMap, Method};
 use serde_json::Value;
 
 use super::{Refusal, Stop};
-use crate::app::reader;
+use crate::app::{kind, reader};
 use crate::clock::Clock;
 use crate::config::{Config, SourceKind};
 use crate::event::Document;
 use crate::finding::suggest;
-use crate::source::{Call, Said, Secrets, Source};
+use crate::source::{Call, Read, Said, Secrets, Source};
 
 /// As the public listener takes it: what is longer is no call.
 const LONGEST: u64 = 1 << 20;
@@ -116,6 +116,7 @@ impl EventFile {
         let source = Source {
             name: configured.name.clone(),
             secrets: Secrets::new([]),
+            kind: kind(configured),
             url_secret: false,
             dedupe: None,
             enrich: false,
@@ -137,10 +138,16 @@ impl EventFile {
                 };
                 Err(Refusal::new(format!("{}: {why}", self.name())).hint(hint).into())
             }
-            Said::Event { event, .. } => {
-                let json = serde_json::to_string(&event).map_err(std::io::Error::other)?;
-                Ok(Told { json, kind: event.event.kind })
+            Said::Ignored { why } => {
+                Err(Refusal::new(format!("{}: {why}; such a call is ignored", self.name())).into())
             }
+            Said::Events(reads) => match reads.into_iter().next() {
+                Some(Read { event, .. }) => {
+                    let json = serde_json::to_string(&event).map_err(std::io::Error::other)?;
+                    Ok(Told { json, kind: event.event.kind })
+                }
+                None => Err(Refusal::new(format!("{}: nothing happened", self.name())).into()),
+            },
         }
     }
 }

@@ -25,7 +25,7 @@ use crate::clock::Clock;
 use crate::finding::nearest;
 use crate::lifecycle::Lifecycle;
 use crate::outbox::{Fleet, Outbox};
-use crate::source::{Answer, Call, Intake, Secrets, Source};
+use crate::source::{Admission, Answer, Call, Intake, Kind, Source};
 use crate::telemetry::BySource;
 
 /// Longest body of a call.
@@ -40,6 +40,8 @@ const WRITTEN_WITHIN: Duration = Duration::from_secs(5);
 const NO_SOURCE: &str = "no source of that name; the address ends in /hooks/<name of a source in config.yaml>";
 const NO_SECRET: &str =
     "the secret is wrong or missing; send it as `Authorization: Bearer <secret>` or `X-Campanile-Token: <secret>`";
+const NO_SIGNATURE: &str =
+    "the signature or token is wrong or missing; the secret of the host's webhook must be that of this source";
 
 /// What `/readyz` asks.
 #[derive(Clone)]
@@ -199,10 +201,18 @@ impl Hooks {
             None => false,
         };
         let caller = || self.caller(peer, &head.headers).map(|caller| caller.to_string()).unwrap_or_default();
-        if !(in_url | source.secrets.admit(&head.headers)) {
-            let secret = if url_secret.is_some() || Secrets::offered(&head.headers) { "wrong" } else { "missing" };
+        let unauthorized = || {
+            let is_offered = url_secret.is_some() || source.is_offered(&head.headers);
+            let secret = if is_offered { "wrong" } else { "missing" };
             warn!(source = %source.name, caller = caller(), secret, "a call without the right secret");
-            return last_word(StatusCode::UNAUTHORIZED, NO_SECRET);
+            let why = if matches!(source.kind, Kind::Host(..)) { NO_SIGNATURE } else { NO_SECRET };
+            last_word(StatusCode::UNAUTHORIZED, why)
+        };
+        let admission = source.admit(&head.headers); // looked at in any case, so that the time tells nothing
+        match admission {
+            Admission::No if !in_url => return unauthorized(),
+            Admission::Ping => return ok(StatusCode::OK, json!({"ignored": "a ping"})),
+            Admission::Yes | Admission::No | Admission::AfterBody => {}
         }
         let (body, room) = match self.read(&head.headers, body).await {
             Ok(read) => read,
@@ -211,19 +221,28 @@ impl Hooks {
                 return last_word(status, why);
             }
         };
+        let received_at = self.clock.now();
+        if admission == Admission::AfterBody && !source.verify(&head.headers, &body, received_at) {
+            return unauthorized();
+        }
         let call = Call {
             method: &head.method,
             query: head.uri.query().unwrap_or_default(),
             headers: &head.headers,
             body: &body,
             room: Arc::new(room),
-            received_at: self.clock.now(),
+            received_at,
         };
         match self.intake.take(source, &call).await {
-            Answer::Accepted { event, deliveries } => {
-                ok(StatusCode::ACCEPTED, json!({"event": event, "deliveries": deliveries}))
+            Answer::Accepted { events, deliveries } => {
+                let mut answer = json!({"event": events.first(), "deliveries": deliveries});
+                if events.len() > 1 {
+                    answer["events"] = json!(events);
+                }
+                ok(StatusCode::ACCEPTED, answer)
             }
             Answer::Duplicate { event } => ok(StatusCode::OK, json!({"event": event, "duplicate": true})),
+            Answer::Ignored { why } => ok(StatusCode::OK, json!({"ignored": why})),
             Answer::Unreadable { why } => refusal(StatusCode::BAD_REQUEST, &why),
             Answer::NotStored => refusal(StatusCode::INTERNAL_SERVER_ERROR, "not stored; call again"),
         }

@@ -1,4 +1,4 @@
-//! Secrets of sources: every form in which Tracker's trigger settings can send one.
+//! Secrets of sources: every form in which Tracker's trigger settings can send one. Signatures stand in `signature.rs`.
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
@@ -11,12 +11,25 @@ use subtle::{Choice, ConstantTimeEq};
 /// Our own header, for those who cannot set `Authorization`.
 const TOKEN_HEADER: &str = "x-campanile-token";
 
-/// One secret, or two while they are rotated. Kept as digests: comparing those takes the same time for every guess.
-pub struct Secrets(Vec<[u8; 32]>);
+/// One secret, or two while they are rotated.
+pub struct Secrets(Vec<Known>);
+
+struct Known {
+    secret: SecretString,
+    /// Comparing digests takes the same time for every guess.
+    digest: [u8; 32],
+}
 
 impl Secrets {
     pub fn new<'a>(secrets: impl IntoIterator<Item = &'a SecretString>) -> Self {
-        Self(secrets.into_iter().map(|secret| digest(secret.expose_secret().as_bytes())).collect())
+        let known =
+            |secret: &SecretString| Known { secret: secret.clone(), digest: digest(secret.expose_secret().as_bytes()) };
+        Self(secrets.into_iter().filter(|secret| !secret.expose_secret().is_empty()).map(known).collect())
+    }
+
+    /// The secrets themselves, for those who sign with them.
+    pub fn all(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|known| known.secret.expose_secret())
     }
 
     /// Whether a header carries a secret: `<secret>`, `<any word> <secret>`, or Basic with any user. One match is
@@ -41,14 +54,14 @@ impl Secrets {
         [AUTHORIZATION.as_str(), TOKEN_HEADER].iter().any(|name| headers.contains_key(*name))
     }
 
-    /// Whether a part of the path is a secret.
-    pub fn admit_text(&self, text: &str) -> bool {
-        self.matches(text.as_bytes()).into()
+    /// Whether a part of the path, or the whole of a header, is a secret.
+    pub fn admit_text(&self, text: impl AsRef<[u8]>) -> bool {
+        self.matches(text.as_ref()).into()
     }
 
     fn matches(&self, candidate: &[u8]) -> Choice {
         let candidate = digest(candidate);
-        self.0.iter().fold(Choice::from(0), |matched, secret| matched | secret.ct_eq(&candidate))
+        self.0.iter().fold(Choice::from(0), |matched, known| matched | known.digest.ct_eq(&candidate))
     }
 }
 
@@ -105,5 +118,6 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.append(AUTHORIZATION, "".parse().unwrap());
         assert!(!Secrets::new([]).admit(&headers));
+        assert!(!Secrets::new([&SecretString::from("")]).admit(&headers), "an empty secret is none");
     }
 }

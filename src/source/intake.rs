@@ -1,13 +1,14 @@
-//! From a call to a durable event: read, route, accept. What the sender hears is decided here and nowhere else.
+//! From a call to durable events: read, route, accept. What the sender hears is decided here and nowhere else.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
-use super::{Call, Said, Source};
+use super::{Call, Read, Said, Source};
 use crate::clock::Clock;
 use crate::delivery::EventId;
 use crate::event::Event;
@@ -23,14 +24,17 @@ const KEPT_OF_UNREADABLE: usize = 64 * 1024;
 /// What a sender is told.
 #[derive(Debug)]
 pub enum Answer {
-    /// Stored and on disk.
+    /// Stored and on disk: an event for each issue, with what is planned for all of them. `None`: not known yet.
     Accepted {
-        event: EventId,
-        /// Not known before it is routed.
+        events: Vec<EventId>,
         deliveries: Option<usize>,
     },
     Duplicate {
         event: EventId,
+    },
+    /// Understood, and nothing follows from it.
+    Ignored {
+        why: String,
     },
     Unreadable {
         why: String,
@@ -61,58 +65,100 @@ impl Intake {
     pub async fn take(&self, source: &Source, call: &Call<'_>) -> Answer {
         let now = call.received_at.as_millisecond();
         match source.read(call) {
+            Said::Ignored { why } => {
+                info!(source = %source.name, why, "a call was ignored");
+                match self.in_time(self.outbox.set_aside(Aside::Ignored)).await {
+                    Ok(()) => Answer::Ignored { why },
+                    Err(error) => self.not_stored(source, &error),
+                }
+            }
             Said::Unreadable { why } => {
                 let head = call.body[..call.body.len().min(KEPT_OF_UNREADABLE)].to_vec();
                 let aside = Aside::Unreadable { source: source.name.clone(), at: now, why: why.clone(), head };
                 warn!(source = %source.name, why, bytes = call.body.len(), "a call could not be read");
                 match self.in_time(self.outbox.set_aside(aside)).await {
+                    Ok(()) if source.is_never_refused() => Answer::Ignored { why },
                     Ok(()) => Answer::Unreadable { why },
                     Err(error) => self.not_stored(source, &error),
                 }
             }
-            Said::Event { event, fingerprint, remember } => {
-                let (document, plan) = match self.plan(source, &event, now) {
-                    Ok(plan) => plan,
-                    Err(why) => return Answer::Unreadable { why },
-                };
-                let arrival = Arrival {
-                    received_at: now,
-                    fingerprint,
-                    remember_until: now.saturating_add(remember.as_millis() as Millis),
-                    source: source.name.clone(),
-                    kind: event.event.kind.clone(),
-                    issue: event.issue.as_ref().map(|issue| issue.key.clone()),
-                    document,
-                    plan,
-                    guard: None,
-                    room: Some(call.room.clone()),
-                };
-                match self.in_time(self.outbox.accept(arrival)).await {
-                    Ok(Accepted::New { event: id, deliveries }) => {
-                        let kind = &event.event.kind;
-                        let issue = event.issue.as_ref().map_or("", |issue| &issue.key);
-                        info!(event = id.0, source = %source.name, kind, issue, deliveries, "accepted");
-                        if deliveries == Some(0) {
-                            self.metrics.unrouted.inc();
-                        }
-                        Answer::Accepted { event: id, deliveries }
-                    }
-                    Ok(Accepted::Duplicate { event }) => {
-                        debug!(event = event.0, source = %source.name, "a call came again");
-                        Answer::Duplicate { event }
-                    }
-                    Err(error) => self.not_stored(source, &error),
-                }
-            }
+            Said::Events(reads) => self.accept(source, call, reads).await,
         }
     }
 
+    /// Each event is a transaction of its own. Where one is not stored, the call that comes again adds what is missing.
+    async fn accept(&self, source: &Source, call: &Call<'_>, reads: Vec<Read>) -> Answer {
+        let arrivals = reads.into_iter().map(|read| self.arrival(source, call, read));
+        let arrivals: Vec<_> = match arrivals.collect() {
+            Ok(arrivals) => arrivals,
+            Err(why) => return Answer::Unreadable { why },
+        };
+        // All at once: a caller who goes away meanwhile loses none of them.
+        let accepts = arrivals.into_iter().map(|arrival| self.accept_one(source, arrival));
+        let (mut events, mut planned, mut is_new) = (Vec::new(), Some(0), false);
+        for end in join_all(accepts).await {
+            match end {
+                Ok(Accepted::New { event, deliveries }) => {
+                    events.push(event);
+                    planned = planned.zip(deliveries).map(|(planned, more)| planned + more);
+                    is_new = true;
+                }
+                Ok(Accepted::Duplicate { event }) => events.push(event),
+                Err(error) => return self.not_stored(source, &error),
+            }
+        }
+        match events.first() {
+            Some(event) if !is_new => Answer::Duplicate { event: *event },
+            _ => Answer::Accepted { events, deliveries: planned },
+        }
+    }
+
+    fn arrival(&self, source: &Source, call: &Call<'_>, read: Read) -> Result<Arrival, String> {
+        let Read { event, fingerprint, remember, guard, object: _, line } = read;
+        let now = call.received_at.as_millisecond();
+        let (document, plan) = self.plan(source, &event, line, now)?;
+        Ok(Arrival {
+            received_at: now,
+            fingerprint,
+            remember_until: now.saturating_add(remember.as_millis() as Millis),
+            source: source.name.clone(),
+            kind: event.event.kind,
+            issue: event.issue.map(|issue| issue.key),
+            document,
+            plan,
+            guard,
+            room: Some(call.room.clone()),
+        })
+    }
+
+    async fn accept_one(&self, source: &Source, arrival: Arrival) -> Result<Accepted, Option<OutboxError>> {
+        let (kind, issue) = (arrival.kind.clone(), arrival.issue.clone().unwrap_or_default());
+        let end = self.in_time(self.outbox.accept(arrival)).await?;
+        match end {
+            Accepted::New { event, deliveries } => {
+                info!(event = event.0, source = %source.name, kind, issue, deliveries, "accepted");
+                if deliveries == Some(0) {
+                    self.metrics.unrouted.inc();
+                }
+            }
+            Accepted::Duplicate { event } => debug!(event = event.0, source = %source.name, "a call came again"),
+        }
+        Ok(end)
+    }
+
     /// The event's document and where it leads.
-    fn plan(&self, source: &Source, event: &Event, now: Millis) -> Result<(String, Plan), String> {
+    fn plan(
+        &self,
+        source: &Source,
+        event: &Event,
+        line: Option<String>,
+        now: Millis,
+    ) -> Result<(String, Plan), String> {
         // Not `to_string()`: that goes through `fmt`, at twice the time.
         let document = serde_json::to_string(event).map_err(|error| error.to_string())?;
-        if let Some(issue) = event.issue.as_ref().filter(|_| source.enrich) {
-            return Ok((document, Plan::ToRoute { line: issue.key.clone() }));
+        let of_issue = || event.issue.as_ref().filter(|_| source.enrich).map(|issue| issue.key.clone());
+        if let Some(line) = line.or_else(of_issue) {
+            return Ok((document, Plan::ToRoute { line }));
         }
         // Those that count now, not those by which the call was let in: its body may have taken its time, and a reload
         // may have come between.

@@ -2,10 +2,10 @@
 //! mended JSON or a form, the query string; and at last the key alone, wherever in the text it stands.
 
 mod key_only;
-mod pairs;
+pub mod pairs;
 mod repair;
-mod strict;
-mod taken;
+pub mod strict;
+pub mod taken;
 #[cfg(test)]
 mod tests;
 
@@ -15,8 +15,8 @@ use serde_json::{Map, Value};
 
 use self::repair::Mended;
 use self::taken::Taken;
-use crate::event::Reading;
-use crate::key::{Place, Queues};
+use crate::event::{Issue, Reading, Reference};
+use crate::key::{Place, Queues, queue_of};
 
 /// What reading needs to know of the configuration.
 #[derive(Clone, Debug)]
@@ -45,7 +45,18 @@ impl Reader {
         let text = String::from_utf8_lossy(body);
         let mut found = self.read_text(query, text.strip_prefix('\u{feff}').unwrap_or(&text).trim())?;
         found.degraded |= matches!(text, Cow::Owned(_)); // what was no UTF-8 is lost
+        found.key = self.queues.named(found.key);
         Ok(found)
+    }
+
+    /// An issue of which the key alone is known.
+    pub fn issue(&self, key: &str) -> Issue {
+        Issue {
+            url: Some(format!("{}/{key}", self.web_url)),
+            queue: Some(Reference { key: Some(queue_of(key).to_owned()), display: None }),
+            key: key.to_owned(),
+            ..Issue::default()
+        }
     }
 
     fn read_text(&self, query: &str, text: &str) -> Result<Found, String> {

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use super::read::{Found, Reader};
+use super::time;
 use crate::event::{Comment, Event, Head, Issue, Person, Reference, SourceName};
 use crate::key::queue_of;
 
@@ -72,7 +73,7 @@ pub fn event(source: &SourceName, found: Found, reader: &Reader, received_at: Ti
     let head = Head {
         kind: take.kind(),
         source: source.clone(),
-        at: take.get("at").and_then(time),
+        at: take.get("at").and_then(time::read),
         received_at,
         reading,
         degraded,
@@ -230,7 +231,7 @@ fn text(value: Value) -> Option<String> {
     }
 }
 
-fn person(value: Value) -> Option<Person> {
+pub fn person(value: Value) -> Option<Person> {
     match value {
         Value::Object(members) => {
             let member = |name: &str| members.get(name).and_then(|value| text(value.clone()));
@@ -252,28 +253,6 @@ fn component(value: Value) -> Option<Reference> {
             (component != Reference::default()).then_some(component)
         }
         value => Some(Reference { key: None, display: Some(text(value)?) }),
-    }
-}
-
-/// ISO 8601 with `Z`, `+03:00` or `+0300`; seconds or milliseconds since 1970 by their size. Otherwise absent.
-fn time(value: &Value) -> Option<Timestamp> {
-    let since_1970 = |number: i64| {
-        if number.unsigned_abs() > 100_000_000_000 {
-            Timestamp::from_millisecond(number).ok()
-        } else {
-            Timestamp::from_second(number).ok()
-        }
-    };
-    match value {
-        Value::Number(number) => since_1970(number.as_i64()?),
-        Value::String(text) => {
-            let text = text.trim();
-            text.parse()
-                .ok()
-                .or_else(|| Timestamp::strptime("%Y-%m-%dT%H:%M:%S%.f%z", text).ok())
-                .or_else(|| since_1970(text.parse().ok()?))
-        }
-        _ => None,
     }
 }
 
@@ -388,21 +367,5 @@ mod tests {
         let event = read(json!({"key": "TEST-1", "followers": "[]", "tags": r#"["a, b"]"#, "components": "a, b"}));
         let issue = event.issue.unwrap();
         assert_eq!((issue.followers, issue.tags, issue.components.len()), (vec![], vec!["a, b".to_owned()], 2));
-    }
-
-    #[test]
-    fn times_in_every_form_and_otherwise_absent() {
-        for (at, expected) in [
-            (json!("2026-05-12T09:15:02.100Z"), Some("2026-05-12T09:15:02.1Z")),
-            (json!("2026-05-12T12:15:02+03:00"), Some("2026-05-12T09:15:02Z")),
-            (json!("2026-05-12T12:15:02.100+0300"), Some("2026-05-12T09:15:02.1Z")),
-            (json!(1_778_577_302), Some("2026-05-12T09:15:02Z")),
-            (json!("1778577302100"), Some("2026-05-12T09:15:02.1Z")),
-            (json!("12 мая"), None),
-            (json!([1]), None),
-            (json!(i64::MAX), None),
-        ] {
-            assert_eq!(time(&at).map(|time| time.to_string()).as_deref(), expected, "{at}");
-        }
     }
 }

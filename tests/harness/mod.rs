@@ -47,7 +47,11 @@ pub struct Setup {
     pub slack_pace: &'static str,
     pub telegram_pace: &'static str,
     pub more: String,
+    /// Of the source `tracker`.
     pub source: &'static str,
+    /// Lines of further sources, and what their secrets are.
+    pub sources: String,
+    pub secrets: Vec<(&'static str, &'static str)>,
     pub slack: SlackOptions,
     pub telegram: TelegramOptions,
     /// `None`: no Tracker that could be asked.
@@ -75,6 +79,8 @@ impl Setup {
             telegram_pace: "none",
             more: String::new(),
             source: "kind: tracker, secret: {env: HOOK}",
+            sources: String::new(),
+            secrets: Vec::new(),
             slack: SlackOptions::new(clock.clone()).token(SLACK_TOKEN).without_pace(),
             telegram: TelegramOptions::new(clock.clone()).token(TELEGRAM_TOKEN).without_pace(),
             tracker: None,
@@ -133,7 +139,7 @@ impl Setup {
 
 /// config.yaml over simulators.
 pub fn config_text(setup: &Setup, slack_url: &str, telegram_url: &str, listen: &str, admin: &str) -> String {
-    let Setup { routes, channels, slack_pace, telegram_pace, more, source, store, .. } = setup;
+    let Setup { routes, channels, slack_pace, telegram_pace, more, source, sources, store, .. } = setup;
     format!(
         "server: {{listen: '{listen}', admin: '{admin}', shutdown_seconds: 10}}\n\
          store: {store}\n\
@@ -141,7 +147,7 @@ pub fn config_text(setup: &Setup, slack_url: &str, telegram_url: &str, listen: &
          time_zone: Europe/Moscow\n\
          slack: {{token: {{env: SLACK_TOKEN}}, api_url: '{slack_url}', pace: {slack_pace}}}\n\
          telegram: {{token: {{env: TELEGRAM_TOKEN}}, api_url: '{telegram_url}', pace: {telegram_pace}}}\n\
-         sources:\n  tracker: {{{source}}}\n\
+         sources:\n  tracker: {{{source}}}\n{sources}\
          channels:\n{channels}routes:\n{routes}{more}"
     )
 }
@@ -211,7 +217,10 @@ impl World {
             clock: setup.clock.clone(),
             http: Client::default(),
             folder,
-            secrets: secrets(),
+            secrets: secrets()
+                .into_iter()
+                .chain(setup.secrets.iter().map(|(name, value)| (*name, (*value).to_owned())))
+                .collect(),
             app: None,
             public: LOOPBACK,
             admin: LOOPBACK,

@@ -77,11 +77,13 @@ impl Taken {
     }
 }
 
-fn present(members: Map<String, Value>) -> Map<String, Value> {
+/// Members without those that count as absent, everywhere.
+pub fn present(members: Map<String, Value>) -> Map<String, Value> {
     members.into_iter().filter_map(|(name, value)| Some((name, present_value(value)?))).collect()
 }
 
-fn present_value(value: Value) -> Option<Value> {
+/// `None`: nothing of it is left.
+pub fn present_value(value: Value) -> Option<Value> {
     match value {
         Value::Null => None,
         Value::String(text) if is_absent(&text) => None,
