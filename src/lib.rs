@@ -41,7 +41,8 @@
 //!
 //! [`cli`] has a file for each command, [`app`] puts the parts together, [`config`] reads `config.yaml` with every
 //! finding and its place ([`yaml`]), [`admin`] shows the outbox, [`tracker`] asks and changes Tracker's issues,
-//! [`transport`] makes the calls that leave, [`key`] finds issue keys in texts, [`clock`], [`lifecycle`], [`telemetry`]
+//! [`host`] asks a code host for a review's comments, [`transport`] makes the calls that leave, [`key`] finds issue keys in
+//! texts, [`clock`], [`lifecycle`], [`telemetry`]
 //! and [`tls`] serve all, and [`simulator`] is Slack, Telegram and Tracker over HTTP, for tests and, with a page, for
 //! `demo`. Imports point one way; `tests/architecture.rs` holds it.
 
@@ -55,6 +56,7 @@ pub mod config;
 pub mod delivery;
 pub mod event;
 pub mod finding;
+pub mod host;
 pub mod http;
 pub mod key;
 pub mod lane;

@@ -15,6 +15,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("lane", &["outbox", "template", "messenger", "route", "tracker"]),
     ("messenger", &["layers", "transport"]),
     ("tracker", &["layers", "transport"]),
+    ("host", &["layers", "transport"]),
     ("route", &[]),
     ("template", &[]),
     ("outbox", &[]),
