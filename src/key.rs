@@ -53,6 +53,27 @@ pub enum Keys {
     Refuse,
 }
 
+impl Keys {
+    /// Those that count of the keys of one place.
+    ///
+    /// # Errors
+    /// Several, where only one is wanted; for people.
+    pub fn count(self, mut keys: Vec<String>) -> Result<Vec<String>, String> {
+        match self {
+            Self::First => keys.truncate(1),
+            Self::Refuse if keys.len() > 1 => {
+                return Err(format!(
+                    "{} issues are named, and `keys: refuse` wants one: {}",
+                    keys.len(),
+                    keys.join(", ")
+                ));
+            }
+            Self::All | Self::Refuse => {}
+        }
+        Ok(keys)
+    }
+}
+
 /// The queues whose issues are looked for: `tracker.queues`. Empty: not known; then what everybody's texts hold
 /// (`UTF-8`, `CVE-2024`) is left out, and a wrong key is still possible.
 #[derive(Clone, Debug, Default)]

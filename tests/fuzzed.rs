@@ -6,7 +6,7 @@ use std::path::Path;
 #[path = "../fuzz/src/lib.rs"]
 mod properties;
 
-use properties::{config, reader, splitting, template};
+use properties::{config, reader, review, splitting, template};
 
 #[test]
 fn configurations_that_fuzzers_kept() {
@@ -16,6 +16,11 @@ fn configurations_that_fuzzers_kept() {
 #[test]
 fn calls_that_fuzzers_kept() {
     hold("reader", reader::check);
+}
+
+#[test]
+fn reviews_and_benches_that_fuzzers_kept() {
+    hold("review", review::check);
 }
 
 #[test]

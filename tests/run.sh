@@ -195,6 +195,7 @@ if cargo +nightly --version >/dev/null 2>&1; then
     step fuzz-fetch cargo fetch --locked --manifest-path fuzz/Cargo.toml
     step fuzz-build cargo +nightly fuzz build --no-trace-compares
     step fuzz-reader-config fuzz reader config
+    step fuzz-review fuzz review
     step fuzz-template-splitting fuzz template splitting
 else
     printf '\n=== fuzz: no nightly Rust is installed; the inputs of the corpus were held by the test `fuzzed`. Not looked for:\n'

@@ -3,6 +3,7 @@
 
 pub mod config;
 pub mod reader;
+pub mod review;
 pub mod splitting;
 pub mod template;
 

@@ -225,15 +225,7 @@ fn keys(verdict: &Verdict, reader: &Reader, wanted: Keys) -> Result<Vec<String>,
         Some(text) => reader.queues.keys(text, place),
         None => Vec::new(),
     });
-    let mut keys = found.into_iter().find(|keys| !keys.is_empty()).unwrap_or_default();
-    match wanted {
-        Keys::First => keys.truncate(1),
-        Keys::Refuse if keys.len() > 1 => {
-            return Err(format!("it names {} issues, and `keys: refuse` wants one: {}", keys.len(), keys.join(", ")));
-        }
-        Keys::All | Keys::Refuse => {}
-    }
-    Ok(keys)
+    wanted.count(found.into_iter().find(|keys| !keys.is_empty()).unwrap_or_default())
 }
 
 fn review(host: Host, verdict: &Verdict) -> Review {

@@ -228,6 +228,47 @@ async fn github_and_gitea_may_send_forms() {
 }
 
 #[tokio::test]
+async fn bodies_that_pretend_are_refused_or_ignored() {
+    let world = world("TEST", FETCHED).await;
+    let many = |piece: &str| piece.repeat(1024 * 1024 / piece.len());
+    for name in APPROVED {
+        let own = Call::recorded(name);
+        let numbered =
+            own.json().to_string().replace(":1,", ":1e999,").replace(":5,", ":1e999,").replace(":7,", ":1e999,");
+        for (body, form) in [
+            (many("["), false),
+            (many(r#"{"pull_request":"#), false),
+            (many(r#"{"a":1}"#), false),
+            (many("&payload=%7B"), true),
+            (many("%"), true),
+            ("payload=".into(), true),
+            ("payload=%7B%00%7D".into(), true),
+            ("\0".into(), false),
+            (String::new(), false),
+            ("null".into(), false),
+            (numbered + "}", false),
+        ] {
+            let call = Call { body: body.clone().into_bytes(), ..own.clone() };
+            let call = if form { call.header("content-type", "application/x-www-form-urlencoded") } else { call };
+            let payload = url::form_urlencoded::parse(body.as_bytes()).find(|(name, _)| name == "payload");
+            let call = match payload.filter(|_| form && own.to == "gitea") {
+                Some((_, payload)) => {
+                    let signed = Call { body: payload.into_owned().into_bytes(), ..call.clone() }.signed(SECRET);
+                    Call { headers: signed.headers, ..call }
+                }
+                None => call.signed(SECRET),
+            };
+            let answer = call.send(&world).await;
+            let expected = if own.to == "gitlab" { 200 } else { 400 };
+            assert_eq!(answer.status, expected, "{name}: {body:.40}: {:.200}", answer.text);
+        }
+        let longer = Call { body: vec![b' '; 1024 * 1024 + 1], ..own };
+        assert_eq!(longer.send(&world).await.status, 413);
+    }
+    assert_eq!(world.api("/api/v1/events").await["events"], json!([]));
+}
+
+#[tokio::test]
 async fn other_sources_go_on_beside_a_host() {
     let world: World = world("TEST", "").await;
     let url = world.public_url("/hooks/github");

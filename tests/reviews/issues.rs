@@ -55,7 +55,7 @@ async fn keys_first_all_refuse() {
         ("", Ok(vec!["TEST-2", "TEST-1"])),
         (", keys: all", Ok(vec!["TEST-2", "TEST-1"])),
         (", keys: first", Ok(vec!["TEST-2"])),
-        (", keys: refuse", Err("it names 2 issues, and `keys: refuse` wants one: TEST-2, TEST-1")),
+        (", keys: refuse", Err("2 issues are named, and `keys: refuse` wants one: TEST-2, TEST-1")),
     ] {
         let world = world("TEST", more).await;
         let events = comment("TEST-2, TEST-1, TEST-2").events(&world).await;
