@@ -154,6 +154,19 @@ pub struct Issue {
     pub fields: Map<String, Value>,
 }
 
+impl Issue {
+    /// One of which nothing but the key is known. `web_url`: where people open issues, without the slash before the key.
+    pub fn of_key(key: &str, web_url: &str) -> Self {
+        let queue = key.split_once('-').map_or(key, |(queue, _)| queue);
+        Self {
+            url: Some(format!("{web_url}/{key}")),
+            queue: Some(Reference { key: Some(queue.to_owned()), display: None }),
+            key: key.to_owned(),
+            ..Self::default()
+        }
+    }
+}
+
 /// A status, a priority, a queue: known by key, by display name, or both.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]

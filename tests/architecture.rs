@@ -12,7 +12,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("source", &["route", "outbox"]),
     ("link", &["route", "outbox"]),
     ("admin", &["outbox", "template", "route", "messenger::slack::format", "messenger::telegram::format"]),
-    ("lane", &["outbox", "template", "messenger", "route", "tracker"]),
+    ("lane", &["outbox", "template", "messenger", "route", "tracker", "host"]),
     ("messenger", &["layers", "transport"]),
     ("tracker", &["layers", "transport"]),
     ("host", &["layers", "transport"]),

@@ -15,7 +15,9 @@ use crate::config::{
     TokenType,
 };
 use crate::delivery::{Messenger, Platform};
-use crate::lane::{self, Plan, Quota, Rates};
+use crate::event::SourceName;
+use crate::host;
+use crate::lane::{self, Comments, Plan, Quota, Rates};
 use crate::layers::breaker::Breaker;
 use crate::layers::rate::Rate;
 use crate::layers::stack::{Limits, Watched};
@@ -30,6 +32,9 @@ use crate::tracker::client as tracker;
 use crate::tracker::known::Known;
 use crate::tracker::token::{self, Token};
 use crate::transport::Transport;
+
+/// Calls to one code host at the same time.
+const WIDTH_OF_HOST: usize = 8;
 
 /// What outlives a configuration, and what it is built with.
 pub struct Ground<'a> {
@@ -75,6 +80,7 @@ impl Parts {
         }
         let accounts = Accounts { config: &config, secrets, ground };
         let (tracker, of_issues) = accounts.of_issues(random.u64(..))?;
+        let comments = accounts.comments(random)?;
         let accounts = accounts.all(random)?;
         let senders = accounts.iter().map(|(name, (_, sender))| (name.clone(), sender.clone())).collect();
         let give_up_after = config.channels.iter();
@@ -90,6 +96,7 @@ impl Parts {
                 composer: composer(&config, templates),
                 channels,
                 senders,
+                comments,
                 tracker,
                 planner,
                 enrich_within: Duration::from_secs(u64::from(config.tracker.enrich_within_seconds)),
@@ -256,6 +263,32 @@ impl Accounts<'_> {
         let client = tracker::Client::new((*transport).clone(), settings, known, &limits, watched)
             .map_err(|error| wrong("tracker.url", error.to_string()))?;
         Ok((Some(client), accounts))
+    }
+
+    /// Those who are asked for the comments of reviews.
+    fn comments(&self, random: &mut fastrand::Rng) -> Result<HashMap<SourceName, Comments>, StartError> {
+        let Ground { transport, metrics, clock, .. } = self.ground;
+        let mut comments = HashMap::new();
+        for source in &self.config.sources {
+            let (SourceKind::Host(host), Some(fetch)) = (source.kind, &source.reviews.fetch_comments) else { continue };
+            let name = format!("sources.{}.fetch_comments", source.name);
+            let token = self.secrets.resolve(&format!("{name}.token"), &fetch.token)?;
+            let limits = Limits { width: WIDTH_OF_HOST, seed: random.u64(..), ..Limits::default() };
+            let watched = Watched {
+                to: Platform::CodeHost,
+                breaker: Breaker::new((*clock).clone()),
+                observer: (*metrics).clone(),
+                clock: (*clock).clone(),
+            };
+            let user = fetch.user.as_deref();
+            let transport = (*transport).clone();
+            let host = host::Client::new(transport, host, fetch.api_url.as_str(), user, &token, &limits, watched)
+                .map_err(|error| StartError::Setting { name, why: error.to_string() })?;
+            let queues = reader(self.config).queues;
+            let asked = Comments { host, keys: source.reviews.keys, queues, enrich: source.enrich };
+            comments.insert(source.name.clone(), asked);
+        }
+        Ok(comments)
     }
 
     /// A token in a file is read again whenever it may have changed; one in a variable stays.

@@ -2,7 +2,6 @@
 
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use tracing::warn;
 
 use super::deliver::{Known, Then, Way, chain};
@@ -54,8 +53,7 @@ impl Runner {
             },
         };
         let mut way = Way { due, parts: vec![part(&action)], kept, unclear: due.unclear };
-        let (held, outbox) = (lease.clone(), self.works.outbox.clone());
-        let api = tracker.under(Arc::new(move || outbox.holds(&held) && outbox.can_write()));
+        let api = tracker.under(self.lease_check(lease));
         // A replayed one was tried before as well.
         let before = Before { again: due.unclear || due.attempts > 0, last_comment };
         let started = self.works.clock.now_ms();

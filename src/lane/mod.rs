@@ -24,7 +24,7 @@ use tracing::{error, info, warn};
 
 use crate::clock::Clock;
 use crate::delivery::{OnUnclear, Platform};
-use crate::event::ChannelName;
+use crate::event::{ChannelName, SourceName};
 use crate::layers::breaker::{self, Breaker};
 use crate::lifecycle::Lifecycle;
 use crate::messenger::sender::{Sender, Target};
@@ -36,6 +36,7 @@ use crate::tracker::own::Own;
 
 pub use compose::{Composer, Failure};
 pub use pace::{Early, Pace, Quota, Rates};
+pub use routing::Comments;
 use slots::Short;
 use trouble::Troubles;
 
@@ -70,6 +71,8 @@ pub struct Plan {
     pub channels: HashMap<ChannelName, Channel>,
     /// By account.
     pub senders: HashMap<Arc<str>, Sender>,
+    /// By source: who is asked for a review's comments.
+    pub comments: HashMap<SourceName, Comments>,
     /// `None`: no token.
     pub tracker: Option<tracker::Client>,
     /// What routes an event that was to be routed.

@@ -1,19 +1,48 @@
-//! One event that is to be routed: what Tracker knows of its issue goes into it, then it leads where the routes say.
+//! One event that is to be routed: what Tracker knows of its issue goes into it, then it leads where the routes say. A
+//! review whose call names no issue is one too: the key is looked for in its comments first.
 //!
-//! Nothing ends here without being routed: what Tracker does not tell in time is left out, and the event says so.
+//! Nothing waits here for ever: what is not told in time is left out, and the event says so.
 
 use std::sync::Arc;
 
+use sha2::{Digest, Sha256};
 use tracing::{debug, error, info, warn};
 
-use super::deliver::Then;
+use super::deliver::{Then, chain};
 use super::{Plan, Runner, SETTLE_AGAIN};
 use crate::delivery::{Advice, Scope, SendError};
-use crate::event::Event;
-use crate::outbox::{Due, Hold, IssueLane, Lease, Millis, OutboxError, Routed, Routing, Until};
+use crate::event::{Event, Issue, Review, SourceName};
+use crate::host;
+use crate::key::{Keys, Queues};
+use crate::layers::lease::LeaseCheck;
+use crate::outbox::{
+    Arrival, Due, Fingerprint, Hold, IssueLane, Lease, Millis, OutboxError, Plan as Planned, Routed, Routing, Until,
+};
 use crate::telemetry::{ByEnd, ByRoute};
 use crate::tracker::look::{Look, look};
 use crate::tracker::merge::merge;
+
+/// A code host that is asked for the comments of a review.
+pub struct Comments {
+    pub host: host::Client,
+    pub keys: Keys,
+    pub queues: Queues,
+    /// Of its source: Tracker is asked for the issue that was found.
+    pub enrich: bool,
+}
+
+/// Why something is not known.
+#[derive(Debug, thiserror::Error)]
+enum Unknown {
+    #[error("there is no `tracker.token`")]
+    Nobody,
+    #[error("another replica has the event")]
+    LeaseLost,
+    #[error("{0}")]
+    Held(String),
+    #[error("{}", chain(.0))]
+    Failed(SendError),
+}
 
 impl Runner {
     /// Routes the event at the head of its line. What came after it waits: the events of one issue are routed in the order
@@ -27,67 +56,121 @@ impl Runner {
                 return self.routed(lease, due, Routed::Ignored).await;
             }
         };
-        let deadline = due.planned_at.saturating_add(plan.enrich_within.as_millis() as Millis);
-        let known = match self.ask(lease, &event, plan).await {
-            Ok(known) => Some(known),
-            Err(why) => {
-                let now = self.works.clock.now_ms();
-                if matches!(why, Unasked::LeaseLost) {
-                    return Then::Release(Until::Now);
+        let mut enrich = true;
+        if let (None, Some(review)) = (&event.issue, &event.review) {
+            let found = match self.find(lease, due, (&event.event.source, review), plan).await {
+                Ok(found) => found,
+                Err(then) => return then,
+            };
+            let Some((keys, is_enriched)) = found else { return self.routed(lease, due, Routed::Ignored).await };
+            let Some((first, others)) = keys.split_first() else {
+                info!(event = due.event.0, line = due.place(), "ignored: no issue key, in the comments neither");
+                return self.routed(lease, due, Routed::Ignored).await;
+            };
+            for key in others {
+                if let Err(then) = self.take_up(due, &event, key, is_enriched, plan).await {
+                    return then;
                 }
-                if now < deadline && !matches!(why, Unasked::Nobody) {
-                    let again = self.later(self.lanes_in_trouble.back_off(lease.lane));
-                    return Then::Release(Until::BackedOff(again.min(deadline)));
-                }
-                warn!(
-                    event = due.event.0,
-                    line = due.place(),
-                    why = why.to_string(),
-                    "routed without what Tracker knows"
-                );
-                None
             }
-        };
+            event.issue = Some(Issue::of_key(first, &plan.web_url));
+            enrich = is_enriched;
+        }
+        let mut known = None;
+        if enrich {
+            known = match self.look(lease, due, &event, plan).await {
+                Ok(known) => known,
+                Err(then) => return then,
+            };
+            match &known {
+                Some(look) => merge(&mut event, look, &plan.web_url),
+                None => event.event.unenriched = true,
+            }
+            let end = if known.is_some() { "enriched" } else { "unenriched" };
+            self.works.metrics.events_enriched.get_or_create(&ByEnd { end }).inc();
+        }
         self.lanes_in_trouble.over(&lease.lane);
-        match &known {
-            Some(look) => merge(&mut event, look, &plan.web_url),
-            None => event.event.unenriched = true,
-        }
-        let end = if known.is_some() { "enriched" } else { "unenriched" };
-        self.works.metrics.events_enriched.get_or_create(&ByEnd { end }).inc();
         let by_us = self.works.own.borrow().as_ref().is_some_and(|own| own.did(&event, known.as_ref()));
-        let document = match serde_json::to_string(&event) {
-            Ok(document) => document,
+        let to = match self.planned(&event, by_us, plan) {
+            Ok((document, planned)) => {
+                let issue = event.issue.map(|issue| issue.key);
+                Routed::Event { kind: event.event.kind, issue, document, planned }
+            }
             Err(error) => {
-                error!(event = due.event.0, %error, "an event cannot be written; it is routed as it came");
-                due.document.clone()
+                error!(event = due.event.0, %error, "an event cannot be written; it leads nowhere");
+                Routed::Ignored
             }
         };
-        let planned = plan.planner.plan(&event, &document, by_us, self.works.clock.now_ms());
-        for failed in &planned.failed {
-            let by = ByRoute { route: failed.route.to_string() };
-            self.works.metrics.condition_errors.get_or_create(&by).inc();
-        }
-        if planned.planned.is_empty() {
-            self.works.metrics.unrouted.inc();
-        }
-        let issue = event.issue.map(|issue| issue.key);
-        let to = Routed::Event { kind: event.event.kind, issue, document, planned: planned.planned };
         self.routed(lease, due, to).await
     }
 
-    /// What Tracker knows now.
-    async fn ask(&self, lease: &Lease, event: &Event, plan: &Plan) -> Result<Look, Unasked> {
-        let tracker = plan.tracker.as_ref().ok_or(Unasked::Nobody)?;
-        let (works, held) = (&self.works, lease.clone());
-        let now = works.clock.now_ms();
-        let hold = works.outbox.account_hold(IssueLane::TRACKER);
-        if let Some(hold) = hold.as_ref().filter(|hold| hold.until > now) {
-            return Err(Unasked::Held(hold.reason.clone()));
+    /// What Tracker knows of the event's issue; `None`: it did not tell in time.
+    async fn look(&self, lease: &Lease, due: &Due, event: &Event, plan: &Plan) -> Result<Option<Look>, Then> {
+        match self.ask(lease, event, plan).await {
+            Ok(look) => Ok(Some(look)),
+            Err(why) => {
+                self.until_deadline(lease, due, plan, &why)?;
+                warn!(event = due.event.0, line = due.place(), %why, "routed without what Tracker knows");
+                Ok(None)
+            }
         }
-        let outbox = works.outbox.clone();
-        let api = tracker.under(Arc::new(move || outbox.holds(&held) && outbox.can_write()));
-        match look(&api, event).await {
+    }
+
+    /// The keys in the comments of a review, and whether Tracker is to be asked for their issues. `None`: nobody told.
+    async fn find(
+        &self,
+        lease: &Lease,
+        due: &Due,
+        (source, review): (&SourceName, &Review),
+        plan: &Plan,
+    ) -> Result<Option<(Vec<String>, bool)>, Then> {
+        let Some(comments) = plan.comments.get(source) else {
+            warn!(event = due.event.0, %source, "ignored: no issue key, and the source reads no comments any more");
+            return Ok(None);
+        };
+        let found = comments.host.keys(review, &comments.queues, self.lease_check(lease)).await;
+        match found {
+            Ok(keys) => match comments.keys.count(keys) {
+                Ok(keys) => Ok(Some((keys, comments.enrich))),
+                Err(why) => {
+                    info!(event = due.event.0, line = due.place(), why, "ignored");
+                    Ok(None)
+                }
+            },
+            Err(error) => {
+                let why = match error {
+                    SendError::LeaseLost => Unknown::LeaseLost,
+                    error => Unknown::Failed(error),
+                };
+                self.until_deadline(lease, due, plan, &why)?;
+                warn!(event = due.event.0, line = due.place(), %why, "ignored: no issue key, and the comments were not told");
+                Ok(None)
+            }
+        }
+    }
+
+    /// The line waits, unless the event's time is over or nobody will ever tell.
+    fn until_deadline(&self, lease: &Lease, due: &Due, plan: &Plan, why: &Unknown) -> Result<(), Then> {
+        let deadline = due.planned_at.saturating_add(plan.enrich_within.as_millis() as Millis);
+        match why {
+            Unknown::LeaseLost => Err(Then::Release(Until::Now)),
+            Unknown::Nobody => Ok(()),
+            Unknown::Held(_) | Unknown::Failed(_) if self.works.clock.now_ms() >= deadline => Ok(()),
+            Unknown::Held(_) | Unknown::Failed(_) => {
+                let again = self.later(self.lanes_in_trouble.back_off(lease.lane));
+                Err(Then::Release(Until::BackedOff(again.min(deadline))))
+            }
+        }
+    }
+
+    async fn ask(&self, lease: &Lease, event: &Event, plan: &Plan) -> Result<Look, Unknown> {
+        let tracker = plan.tracker.as_ref().ok_or(Unknown::Nobody)?;
+        let works = &self.works;
+        let hold = works.outbox.account_hold(IssueLane::TRACKER);
+        let now = works.clock.now_ms();
+        if let Some(hold) = hold.as_ref().filter(|hold| hold.until > now) {
+            return Err(Unknown::Held(hold.reason.clone()));
+        }
+        match look(&tracker.under(self.lease_check(lease)), event).await {
             Ok(look) => {
                 if hold.is_some() {
                     self.end_hold_of(IssueLane::TRACKER).await;
@@ -99,17 +182,79 @@ impl Runner {
     }
 
     /// What concerns every call is told to all: a token that ended, a pause.
-    async fn refused(&self, error: SendError) -> Unasked {
+    async fn refused(&self, error: SendError) -> Unknown {
         let (until, reason, needs_a_person) = match error.advice() {
             Advice::Hold { scope: Scope::Account, reason } => (self.next_probe().0, reason, true),
             Advice::Wait { at_least: Some(wait), scope: Scope::Account } => {
                 (self.later(wait), error.to_string(), false)
             }
-            _ if matches!(error, SendError::LeaseLost) => return Unasked::LeaseLost,
-            _ => return Unasked::Failed(error),
+            _ if matches!(error, SendError::LeaseLost) => return Unknown::LeaseLost,
+            _ => return Unknown::Failed(error),
         };
         self.hold_account_of(IssueLane::TRACKER, Hold { until, reason: reason.clone(), needs_a_person }).await;
-        Unasked::Held(reason)
+        Unknown::Held(reason)
+    }
+
+    pub(super) fn lease_check(&self, lease: &Lease) -> LeaseCheck {
+        let (outbox, held) = (self.works.outbox.clone(), lease.clone());
+        Arc::new(move || outbox.holds(&held) && outbox.can_write())
+    }
+
+    /// The event's document, and what the routes make of it.
+    fn planned(
+        &self,
+        event: &Event,
+        by_us: bool,
+        plan: &Plan,
+    ) -> serde_json::Result<(String, Vec<crate::delivery::Planned>)> {
+        let document = serde_json::to_string(event)?;
+        let planned = plan.planner.plan(event, &document, by_us, self.works.clock.now_ms());
+        for failed in &planned.failed {
+            let by = ByRoute { route: failed.route.to_string() };
+            self.works.metrics.condition_errors.get_or_create(&by).inc();
+        }
+        if planned.planned.is_empty() {
+            self.works.metrics.unrouted.inc();
+        }
+        Ok((document, planned.planned))
+    }
+
+    /// One more issue of the same review: an event of its own, once however often this is repeated.
+    async fn take_up(&self, due: &Due, event: &Event, key: &str, enrich: bool, plan: &Plan) -> Result<(), Then> {
+        let event = Event { issue: Some(Issue::of_key(key, &plan.web_url)), ..event.clone() };
+        let written = match enrich {
+            true => serde_json::to_string(&event).map(|document| (document, Planned::ToRoute { line: key.to_owned() })),
+            false => self.planned(&event, false, plan).map(|(document, planned)| (document, Planned::Routed(planned))),
+        };
+        let back_off = || Then::Release(Until::BackedOff(self.later(SETTLE_AGAIN)));
+        let (document, of) = written.map_err(|error| {
+            error!(event = due.event.0, %error, "an event cannot be written");
+            back_off()
+        })?;
+        let mut hash = Sha256::new_with_prefix(b"found");
+        hash.update(due.event.0.to_le_bytes());
+        hash.update(key);
+        let mut fingerprint = Fingerprint::default();
+        fingerprint.0.copy_from_slice(&hash.finalize()[..16]);
+        let arrival = Arrival {
+            received_at: due.planned_at,
+            fingerprint,
+            remember_until: Millis::MAX,
+            source: event.event.source.clone(),
+            kind: event.event.kind.clone(),
+            issue: Some(key.to_owned()),
+            document,
+            plan: of,
+            guard: None,
+            room: None,
+        };
+        match self.works.outbox.accept(arrival).await {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                warn!(event = due.event.0, key, %error, "an issue of a review is not taken up yet");
+                Err(back_off())
+            }
+        }
     }
 
     async fn routed(&self, lease: &Lease, due: &Due, to: Routed) -> Then {
@@ -137,17 +282,4 @@ impl Runner {
             }
         }
     }
-}
-
-/// Why nothing is known of an event's issue.
-#[derive(Debug, thiserror::Error)]
-enum Unasked {
-    #[error("there is no `tracker.token`")]
-    Nobody,
-    #[error("another replica has the event")]
-    LeaseLost,
-    #[error("{0}")]
-    Held(String),
-    #[error("{}", super::deliver::chain(.0))]
-    Failed(SendError),
 }

@@ -116,7 +116,7 @@ impl Intake {
     fn arrival(&self, source: &Source, call: &Call<'_>, read: Read) -> Result<Arrival, String> {
         let Read { event, fingerprint, remember, guard, object: _, line } = read;
         let now = call.received_at.as_millisecond();
-        let (document, plan) = self.plan(source, &event, line, now)?;
+        let (document, plan) = self.plan(&event, line, now)?;
         Ok(Arrival {
             received_at: now,
             fingerprint,
@@ -147,17 +147,10 @@ impl Intake {
     }
 
     /// The event's document and where it leads.
-    fn plan(
-        &self,
-        source: &Source,
-        event: &Event,
-        line: Option<String>,
-        now: Millis,
-    ) -> Result<(String, Plan), String> {
+    fn plan(&self, event: &Event, line: Option<String>, now: Millis) -> Result<(String, Plan), String> {
         // Not `to_string()`: that goes through `fmt`, at twice the time.
         let document = serde_json::to_string(event).map_err(|error| error.to_string())?;
-        let of_issue = || event.issue.as_ref().filter(|_| source.enrich).map(|issue| issue.key.clone());
-        if let Some(line) = line.or_else(of_issue) {
+        if let Some(line) = line {
             return Ok((document, Plan::ToRoute { line }));
         }
         // Those that count now, not those by which the call was let in: its body may have taken its time, and a reload

@@ -15,8 +15,8 @@ use serde_json::{Map, Value};
 
 use self::repair::Mended;
 use self::taken::Taken;
-use crate::event::{Issue, Reading, Reference};
-use crate::key::{Place, Queues, queue_of};
+use crate::event::{Issue, Reading};
+use crate::key::{Place, Queues};
 
 /// What reading needs to know of the configuration.
 #[derive(Clone, Debug)]
@@ -51,12 +51,7 @@ impl Reader {
 
     /// An issue of which the key alone is known.
     pub fn issue(&self, key: &str) -> Issue {
-        Issue {
-            url: Some(format!("{}/{key}", self.web_url)),
-            queue: Some(Reference { key: Some(queue_of(key).to_owned()), display: None }),
-            key: key.to_owned(),
-            ..Issue::default()
-        }
+        Issue::of_key(key, &self.web_url)
     }
 
     fn read_text(&self, query: &str, text: &str) -> Result<Found, String> {
