@@ -1,5 +1,6 @@
 //! A call to the API: which endpoint it means, and what it asks for.
 
+use std::num::NonZeroUsize;
 use std::str::FromStr;
 use std::sync::LazyLock;
 
@@ -73,7 +74,7 @@ impl Asked<'_> {
     }
 
     pub fn number<T: FromStr>(&self, name: &str) -> Result<Option<T>, Refused> {
-        let read = |value: &str| value.parse().map_err(|_| Refused::field(400, name, "Неверное значение параметра"));
+        let read = |value: &str| value.parse().map_err(|_| wrong(name));
         self.query(name).map(read).transpose()
     }
 
@@ -92,15 +93,15 @@ impl Asked<'_> {
 
     /// One page of a list in the relative style (section 4.3): those after `id`, at most `perPage`.
     pub fn page<T>(&self, path: &str, all: &[T], id: impl Fn(&T) -> String, shown: impl Fn(&T) -> Value) -> Reply {
-        let most = self.number("perPage")?.filter(|most| *most > 0).unwrap_or(PAGE);
+        let most = self.number("perPage")?.map_or(PAGE, NonZeroUsize::get);
         let from = match self.query("id") {
             None => 0,
             Some(last) => {
                 let known = all.iter().position(|entry| id(entry) == last);
-                known.ok_or_else(|| Refused::field(400, "id", "Неверное значение параметра"))? + 1
+                known.ok_or_else(|| wrong("id"))? + 1
             }
         };
-        let page = &all[from..all.len().min(from + most)];
+        let page = &all[from..all.len().min(from.saturating_add(most))];
         let mut answer = done(200, &page.iter().map(shown).collect());
         let link = |last: Option<String>, rel: &str| {
             let kept = self.call.query.iter().filter(|(name, _)| name != "id");
@@ -116,6 +117,11 @@ impl Asked<'_> {
         answer.headers.push(("link", links.join(", ")));
         Ok(answer)
     }
+}
+
+/// A parameter of the query that is not what it should be.
+pub(super) fn wrong(name: &str) -> Refused {
+    Refused::field(400, name, "Неверное значение параметра")
 }
 
 /// The name of an endpoint, and what stands at its `*`.

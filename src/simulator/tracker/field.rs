@@ -238,8 +238,9 @@ impl Tracker {
             FieldKind::Number => asked.is_number().then(|| asked.clone()),
             FieldKind::Date => asked.as_str().filter(|date| date.parse::<Date>().is_ok()).map(Value::from),
             FieldKind::User | FieldKind::Users => self.user(&named()?).ok().map(|user| user.id().into()),
+            FieldKind::Queue => self.known_queue(&named()?).map(|queue| queue.seed.key.as_str().into()),
             FieldKind::Word(dictionary) => dictionary.find(&named()?).map(|word| word.key.into()),
-            FieldKind::Time | FieldKind::Queue | FieldKind::Given => None,
+            FieldKind::Time | FieldKind::Given => None,
         }
     }
 

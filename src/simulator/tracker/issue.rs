@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::super::record::{Posted, Record, Seen};
+use super::asked::wrong;
 use super::dictionary::{Dictionary, status_type};
 use super::field::{FieldKind, is_empty};
 use super::link::RemoteLink;
@@ -202,7 +203,7 @@ impl Tracker {
                 "transitions" => self.ways_shown(at, asked.language),
                 "comments" => self.issues[at].comments.iter().map(|one| self.comment_shown(at, one, false)).collect(),
                 "links" | "attachments" => json!([]),
-                _ => return Err(Refused::field(400, "expand", "Неверное значение параметра")),
+                _ => return Err(wrong("expand")),
             };
             shown[more.trim()] = expanded;
         }
@@ -277,9 +278,10 @@ impl Tracker {
             return Err(Refused::field(422, field, "Поле не существует"));
         }
         let mut new = NewComment::new(text);
-        for login in asked.body().get("summonees").and_then(Value::as_array).unwrap_or(&Vec::new()) {
-            let user = self.user(login.as_str().unwrap_or_default());
-            new.summonees.push(user.map_err(|_| Refused::field(422, "summonees", "Пользователь не найден"))?.id());
+        let unknown = || Refused::field(422, "summonees", "Неверный формат");
+        let nobody = json!([]);
+        for login in asked.body().get("summonees").unwrap_or(&nobody).as_array().ok_or_else(unknown)? {
+            new.summonees.push(self.user(login.as_str().unwrap_or_default()).map_err(|_| unknown())?.id());
         }
         let mut values = Vec::new();
         if asked.flag("isAddToFollowers", true)? {

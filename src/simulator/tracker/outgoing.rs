@@ -24,8 +24,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::error;
 
 use super::super::server::Inside;
-use super::answer::{Refused, Reply, done};
-use super::asked::Asked;
+use super::answer::{Reply, done};
+use super::asked::{Asked, wrong};
 use super::{Tracker, time};
 use crate::clock::Clock;
 
@@ -243,12 +243,11 @@ impl Tracker {
         let at = self.asked_trigger(asked)?;
         let limit = asked.number("limit")?.unwrap_or(LOGGED);
         if !(1..=MOST_LOGGED).contains(&limit) {
-            return Err(Refused::field(400, "limit", "От 1 до 100"));
+            return Err(wrong("limit"));
         }
         let border = |name: &str| {
             let read = |text| Timestamp::strptime("%Y-%m-%dT%H:%M:%S%.f%z", text);
-            let wrong = |_| Refused::field(400, name, "Неверное значение параметра");
-            asked.query(name).map(|text| read(text).map_err(wrong)).transpose()
+            asked.query(name).map(|text| read(text).map_err(|_| wrong(name))).transpose()
         };
         let (from, to, issue) = (border("from")?, border("to")?, asked.query("issueId"));
         let wanted = |entry: &&Entry| {

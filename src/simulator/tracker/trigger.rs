@@ -18,6 +18,7 @@ const MOST_TRIGGERS: usize = 1000;
 /// Section 1.2: PATCH is not listed.
 const METHODS: [&str; 4] = ["GET", "POST", "PUT", "DELETE"];
 
+#[derive(Clone)]
 pub(super) struct Trigger {
     pub id: u64,
     pub queue: String,
@@ -33,6 +34,7 @@ pub(super) struct Trigger {
 }
 
 /// When a trigger fires. Values are as the fields keep them.
+#[derive(Clone)]
 enum Condition {
     All(Vec<Condition>),
     Any(Vec<Condition>),
@@ -170,15 +172,7 @@ impl Tracker {
             Some(version) if version != known.version => return Err(self.stale()),
             Some(_) => {}
         }
-        let mut trigger = Trigger {
-            queue: known.queue.clone(),
-            name: known.name.clone(),
-            conditions: self.conditions(&known.queue, &known.conditions_given)?.0,
-            conditions_given: known.conditions_given.clone(),
-            actions: known.actions.clone(),
-            version: known.version + 1,
-            ..*known
-        };
+        let mut trigger = Trigger { version: known.version + 1, ..known.clone() };
         self.change_trigger(&mut trigger, asked.body())?;
         let shown = self.trigger_shown(&trigger);
         self.triggers[at] = trigger;

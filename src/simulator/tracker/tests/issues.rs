@@ -214,6 +214,11 @@ async fn comments_are_made_listed_by_pages_and_make_followers() {
     }
     assert_eq!(tracker.issue("TEST-1")["followers"][0]["display"], "Робот Кампанилы");
     assert_eq!(refusal(&say("", "").await), (422, json!(["text"])));
+    for wrong in [json!("ivan.ivanov"), json!(["nobody"])] {
+        let body = json!({"text": "x", "summonees": wrong});
+        let got = ask(&tracker, "POST", "issues/TEST-1/comments", body).await;
+        assert_eq!(refusal(&got), (422, json!(["summonees"])));
+    }
 
     let page = ask(&tracker, "GET", "issues/TEST-1/comments?perPage=2", Value::Null).await;
     let second = page.json()[1]["id"].clone();
@@ -227,7 +232,9 @@ async fn comments_are_made_listed_by_pages_and_make_followers() {
         (json!("три"), json!("<p>три</p>"))
     );
     assert!(!page.headers["link"].to_str().unwrap().contains("next"));
-    assert_eq!(ask(&tracker, "GET", "issues/TEST-1/comments?id=1", Value::Null).await.status, 400);
+    for wrong in ["id=1", "perPage=0", "perPage=many"] {
+        assert_eq!(ask(&tracker, "GET", &format!("issues/TEST-1/comments?{wrong}"), Value::Null).await.status, 400);
+    }
     for id in [first["id"].to_string(), first["longId"].as_str().unwrap().to_owned()] {
         assert_eq!(get(&tracker, &format!("issues/TEST-1/comments/{id}")).await, first);
     }
@@ -258,6 +265,13 @@ async fn the_changelog_tells_who_moved_what_from_where() {
     );
     assert_eq!(all[2]["fields"][0]["to"], json!(["a"]));
     assert_eq!(all[3]["comments"]["added"][0]["display"], "так");
+    tracker.update("TEST-1", json!({"tags": ["a"]}).as_object().unwrap(), "maria.petrova").unwrap();
+    let same = tracker.changelog("TEST-1").pop().unwrap();
+    assert_eq!(
+        (&same["fields"], &tracker.issue("TEST-1")["version"]),
+        (&json!([]), &json!(5)),
+        "a version all the same"
+    );
     let after =
         get(&tracker, &format!("issues/TEST-1/changelog?perPage=1&id={}", status[0]["id"].as_str().unwrap())).await;
     assert_eq!(after[0]["id"], all[2]["id"]);

@@ -129,6 +129,10 @@ async fn conditions_hold_when_they_should() {
         (group("And"), "both"),
         (group("Or"), "tags both"),
         (json!([changed("tags"), changed("status")]), ""),
+        (
+            json!([{"type": "FieldEquals", "field": "queue", "value": "TEST"}]),
+            "made status tags comment both unassigned",
+        ),
         (status("FieldEquals"), "status tags comment both unassigned"),
         (status("FieldBecameEqual"), "status"),
         (assignee("FieldIsEmpty"), "unassigned"),
@@ -185,15 +189,16 @@ async fn variables_are_rendered_as_documented() {
         .field("components", json!([{"id": "1", "display": "Backend"}, {"id": "2", "display": "API"}]))
         .field("benchLink", "https://b/?x=1&y");
     let tracker = start(on(clock).issue(issue)).await;
-    let variables = "issue.key issue.summary issue.summary.json issue.summary.urlEncodeUTF8 issue.status issue.status.key \
-        issue.priority issue.queue issue.author issue.author.login issue.author.login.json issue.author.json \
-        issue.assignee.firstName issue.assignee.email issue.assignee.uid.json issue.followers \
-        issue.followers.login issue.followers.login.json issue.tags issue.tags.json issue.components \
-        issue.components.display.json issue.deadline issue.deadline.iso8601 issue.dueDate issue.local.benchLink \
-        issue.local.benchLink.json issue.local.none issue.resolution issue.votes issue.createdAt \
-        issue.createdAt.iso8601 issue.createdAt.unixEpoch userComment.text userComment.text.json \
-        userComment.author.login userComment.author generatedComment.text currentUser currentUser.login.json \
-        currentDateTime currentDateTime.iso8601 currentDateTime.date comment.author.display nothing";
+    let variables = "issue.key issue.summary issue.summary.json issue.summary.urlEncodeUTF8 issue.status \
+        issue.status.key issue.priority issue.queue issue.author issue.author.login \
+        issue.author.login.json issue.author.json issue.assignee.firstName issue.assignee.email \
+        issue.assignee.uid.json issue.followers issue.followers.login issue.followers.login.json \
+        issue.tags issue.tags.json issue.components issue.components.display.json issue.deadline \
+        issue.deadline.iso8601 issue.dueDate issue.local.benchLink issue.local.benchLink.json \
+        issue.local.none issue.resolution issue.votes issue.createdAt issue.createdAt.iso8601 \
+        issue.createdAt.unixEpoch userComment.text userComment.text.json userComment.author.login \
+        userComment.author generatedComment.text currentUser currentUser.login.json currentDateTime \
+        currentDateTime.iso8601 currentDateTime.date comment.author.display nothing";
     let line = |name: &str| format!("{name} <{{{{{name}}}}}>\n");
     let body: String = variables.split_whitespace().map(line).collect();
     make(&tracker, trigger(NOBODY, json!([{"type": "Event.comment-create"}]), body.into())).await;
