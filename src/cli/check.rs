@@ -214,6 +214,9 @@ mod tests {
             "x: {file: hunter2}",
             "telegram: {api_url: \"https://user:hunter2@example.com\"}",
             "channels: {a: {slack_webhook: https://hooks.slack.com/hunter2}}",
+            "links: {auth: hunter2, x: 1}",
+            "links: {auth: {token: hunter2}, x: 1}",
+            "links:\n  auth:\n    - hunter2",
             "a: 1\rb: 2\ntelegram: {api_url: \"https://user:hunter2@example.com\"}",
         ] {
             let (text, findings) = shown(&format!("{HEAD}{line}\n"), &["HOOK"]);

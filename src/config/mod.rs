@@ -23,6 +23,8 @@ mod action_tests;
 #[cfg(test)]
 mod hint_tests;
 #[cfg(test)]
+mod limit_tests;
+#[cfg(test)]
 mod links_tests;
 #[cfg(test)]
 mod schema_tests;
