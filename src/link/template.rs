@@ -120,8 +120,8 @@ impl Shape {
         })
     }
 
-    /// What a call's path and query, both as they came, hold of this template. Of several readings it is the one with the
-    /// longest remote key. The query's order is free, and pairs that the template does not name do not matter.
+    /// What a call's path and query, both as they came, hold of this template. The query's order is free, and pairs that
+    /// the template does not name do not matter.
     pub fn matches(&self, path: &str, query: Option<&str>) -> Option<Captured> {
         let mut captured = Captured::default();
         captured.take(&self.path, &units(path, true))?;
@@ -158,7 +158,8 @@ impl Captured {
 
 type Found<'u> = Vec<(Variable, &'u [Unit])>;
 
-/// The stretches of `units` that the variables stand for.
+/// The stretches of `units` that the variables stand for. There is one reading at most: an issue's key has one hyphen and
+/// nothing else that could be the border beside it, whatever the remote key holds.
 fn fit<'u>(pieces: &[Piece], units: &'u [Unit]) -> Option<Found<'u>> {
     match pieces {
         [] => units.is_empty().then(Vec::new),
@@ -173,11 +174,7 @@ fn fit<'u>(pieces: &[Piece], units: &'u [Unit]) -> Option<Found<'u>> {
                 found.push((*variable, value));
                 Some(found)
             };
-            match variable {
-                _ if rest.len() == 1 => at(units.len().checked_sub(border.len())?),
-                Variable::RemoteKey => (0..units.len()).rev().find_map(at),
-                Variable::IssueKey => (0..units.len()).find_map(at),
-            }
+            (0..units.len()).find_map(at)
         }
     }
 }

@@ -109,7 +109,7 @@ fn encoded(text: &str, careful: bool) -> String {
 proptest! {
     #[test]
     fn what_was_written_into_a_template_is_read_from_it(
-        remote in "[a-zA-Z0-9/:%_. я+=#&-]{1,20}", issue in "[A-Z]{1,4}-[1-9][0-9]{0,3}", careful: bool, which in 0..7usize,
+        remote in "[a-zA-Z0-9/:%_. я+=#&-]{1,20}", issue in "[A-Z]{1,4}-[1-9][0-9]{0,3}", careful: bool, which in 0..10usize,
     ) {
         let shape = [
             "/links/{{remoteKey}}/{{issueKey}}",
@@ -119,6 +119,9 @@ proptest! {
             "/a?obj={{remoteKey}}&ticket={{issueKey}}",
             "/{{issueKey}}?action=del&obj=id.{{remoteKey}}",
             "/a?both={{issueKey}}.{{remoteKey}}",
+            "/{{remoteKey}}-{{issueKey}}",
+            "/{{issueKey}}-1{{remoteKey}}",
+            "/{{remoteKey}}T-{{issueKey}}",
         ][which];
         let call = shape.replace("{{remoteKey}}", &encoded(&remote, careful)).replace("{{issueKey}}", &issue);
         prop_assert_eq!(captured(shape, &call), Some((remote, issue)), "{}", call);
