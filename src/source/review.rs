@@ -154,7 +154,7 @@ pub fn read(source: &Source, host: Host, wanted: Reviews, call: &Call<'_>) -> Sa
         Ok(keys) => keys,
         Err(why) => return Said::Ignored { why },
     };
-    let reading = if signature::is_form(call.headers) { Reading::Form } else { Reading::Strict };
+    let reading = if matches!(text, Cow::Owned(_)) { Reading::Form } else { Reading::Strict };
     let head = Head { reading, degraded, ..source.head(verdict.what.as_str(), verdict.at, call) };
     let (delivery, remember) = dedupe::delivery(&source.name, host, call, verdict.at.is_some(), source.dedupe);
     let review = review(host, &verdict);

@@ -116,7 +116,7 @@ pub fn json<'a>(headers: &HeaderMap, body: &'a [u8]) -> Cow<'a, [u8]> {
     }
 }
 
-pub fn is_form(headers: &HeaderMap) -> bool {
+fn is_form(headers: &HeaderMap) -> bool {
     let told = headers.get(CONTENT_TYPE).map(|value| value.as_bytes()).unwrap_or_default();
     let kind = told.split(|byte| *byte == b';').next().unwrap_or_default();
     kind.trim_ascii().eq_ignore_ascii_case(b"application/x-www-form-urlencoded")

@@ -224,6 +224,9 @@ async fn github_and_gitea_may_send_forms() {
         let event = form.event(&world).await;
         assert_eq!(event["review"]["title"], "TEST-1: «ё & +»");
         assert_eq!((&event["event"]["reading"], &event["body"]["action"]), (&json!("form"), &json.json()["action"]));
+        // JSON that is only called a form is read as what it is.
+        let called = json.anew(2).header("content-type", "application/x-www-form-urlencoded");
+        assert_eq!(called.event(&world).await["event"]["reading"], "strict", "{name}");
     }
 }
 
