@@ -2,6 +2,7 @@
 
 mod actions;
 mod enrich;
+mod triggers;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;

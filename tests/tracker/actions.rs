@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use campanile::delivery::{Action, Mark, Receipt, Words};
 use campanile::simulator::Fault;
-use campanile::simulator::tracker::{Conflict, TrackerIssue};
+use campanile::simulator::tracker::{Conflict, TrackerApplication, TrackerIssue};
 use campanile::tracker::action::{Before, Done, act, comment_mark};
 use serde_json::json;
 
@@ -281,6 +281,29 @@ async fn two_equal_comments_of_two_events_are_two() {
         "TEST-1: comment",
         "nothing is later than one that is gone"
     );
+}
+
+#[tokio::test]
+async fn a_link_stands_once() {
+    let world = World::start().await;
+    world.tracker.set_application(TrackerApplication::new("campanile", "Campanile"));
+    world.tracker.set_application(TrackerApplication::new("other", "Other"));
+    let link = |key: &str| Action::Link { key: key.into(), application: "campanile".into() };
+    let review = "review:github:team/bells:7";
+    world.tracker.link("TEST-1", "other", review, "ivan.ivanov").unwrap();
+    world.tracker.fault(Fault::LoseAnswer.once().method("add_remote_link"));
+    assert_eq!(world.act(&link(review)).await, "Unclear");
+    assert_eq!(world.act(&link(review)).await, "TEST-1: link to review:github:team/bells:7 (as it was)");
+    assert_eq!(world.act(&link("bench:main")).await, "TEST-1: link to bench:main");
+    let links = world.tracker.links("TEST-1");
+    let links: Vec<_> = links.iter().map(|(application, key)| format!("{application} {key}")).collect();
+    assert_eq!(
+        links,
+        ["other review:github:team/bells:7", "campanile review:github:team/bells:7", "campanile bench:main"]
+    );
+    assert_eq!(world.tracker.callbacks().len(), 0, "Tracker does not call us for what we did");
+    let unknown = Action::Link { key: "x".into(), application: "nobody".into() };
+    assert!(world.act(&unknown).await.starts_with("GiveUp("));
 }
 
 #[tokio::test]

@@ -102,12 +102,18 @@ async fn a_comment_is_found_by_either_id_and_by_its_time() {
     world.tracker.comment("TEST-1", "Проверьте", "maria.petrova").unwrap();
     let comments = world.api.comments("TEST-1", None).await.unwrap();
     let first = &comments[0];
-    for (id, text) in [
-        (first.id.clone(), Some("Раньше")),
-        (first.long_id.clone(), Some("Раньше")),
-        (Some("999999".into()), None),
-        (None, Some("Проверьте")),
+    for (id, text, is_asked_for) in [
+        (first.id.clone(), Some("Раньше"), true),
+        (first.long_id.clone(), Some("Раньше"), true),
+        (first.id.clone(), Some("Раньше"), false),
+        (first.long_id.clone(), Some("Раньше"), false),
+        (Some("999999".into()), None, true),
+        (None, Some("Проверьте"), true),
     ] {
+        world.tracker.clear();
+        if !is_asked_for {
+            world.tracker.fault(Fault::error("404 Не найдено").always().method("comment"));
+        }
         let mut event = world.event("issue.comment_added", json!({}));
         event.comment = id.clone().map(|id| campanile::event::Comment { id: Some(id), ..Default::default() });
         let got = world.enriched(event).await;
