@@ -138,18 +138,24 @@ struct Attempt {
 }
 
 impl Attempt {
-    /// With a token that was refused and is another by now, once more: a 401 did nothing.
+    /// Where the token was refused and is another by now, once more: a 401 did nothing.
     async fn of(&self, call: Call) -> Result<Reply, SendError> {
-        let mut reply = self.once(&call).await?;
-        if reply.status == StatusCode::UNAUTHORIZED && self.token.read_again() {
-            reply = self.once(&call).await?;
+        let used = self.token.authorization();
+        let mut reply = self.once(&call, used.clone()).await?;
+        if reply.status == StatusCode::UNAUTHORIZED {
+            // Another call may have read it anew meanwhile: what counts is what this one was made with.
+            self.token.read_again();
+            let token = self.token.authorization();
+            if token != used {
+                reply = self.once(&call, token).await?;
+            }
         }
         judge(reply, call.changes_nothing(), &self.token.secrets())
     }
 
-    async fn once(&self, call: &Call) -> Result<Reply, SendError> {
+    async fn once(&self, call: &Call, authorization: HeaderValue) -> Result<Reply, SendError> {
         let mut headers = HeaderMap::with_capacity(8);
-        headers.insert(AUTHORIZATION, self.token.authorization());
+        headers.insert(AUTHORIZATION, authorization);
         headers.insert(self.organization.0.clone(), self.organization.1.clone());
         let language = match call.language {
             Language::En => "en",

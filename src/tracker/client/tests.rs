@@ -7,6 +7,7 @@ use serde_json::json;
 use super::*;
 use crate::clock::Clock;
 use crate::tracker::fixture::{TOKEN, World};
+use crate::tracker::issue::Issue;
 use crate::tracker::token::TokenType;
 use crate::transport::fixture::{Act, answer, json as ok};
 
@@ -42,6 +43,22 @@ async fn what_is_missing_or_of_another_shape_is_absent() {
     assert_eq!((issue.version, issue.aliases.len(), &issue.status, issue.queue()), (None, 1, &None, "BELL"));
     assert_eq!((issue.followers.len(), issue.followers[0].id.as_deref(), issue.tags.len()), (1, Some("5"), 0));
     assert_eq!(world.api.issue("BELL-1").await.unwrap().updated_at, None);
+}
+
+#[test]
+fn no_member_makes_an_issue_unreadable() {
+    let whole: serde_json::Map<String, Value> = serde_json::from_str(ISSUE).unwrap();
+    let odd = [json!(null), json!(7.5), json!("x"), json!(true), json!([]), json!([[1]]), json!({}), json!({"id": {}})];
+    for name in whole.keys().filter(|name| *name != "key") {
+        for value in odd.iter().map(Some).chain([None]) {
+            let mut members = whole.clone();
+            members.remove(name);
+            members.extend(value.map(|value| (name.clone(), value.clone())));
+            let read = Issue::read(json!(members).to_string().as_bytes());
+            assert!(read.is_some_and(|issue| issue.key == "BELL-42"), "{name}: {value:?}");
+        }
+    }
+    assert!(Issue::read(b"[]").is_none() && Issue::read(b"{}").is_none() && Issue::read(br#"{"key": 1}"#).is_none());
 }
 
 #[tokio::test]
@@ -128,6 +145,20 @@ async fn a_token_file_that_changes_counts_at_once() {
     let error = world.api.transitions("BELL-42").await.unwrap_err();
     assert!(matches!(error, Error::Call(SendError::Held { .. })), "{error:?}");
     assert_eq!(world.asked().len(), 6, "the same token is not sent twice");
+}
+
+/// Two calls were under way with the old token: the other one has read the new one first.
+#[tokio::test]
+async fn a_token_that_another_call_found_counts_for_this_one_too() {
+    let world = World::new([answer("401 X", "", ""), ok("[]")]).await;
+    *world.file.lock().unwrap() = "second-token".to_owned();
+    let mut call = Box::pin(world.api.transitions("T-1"));
+    while world.asked().is_empty() {
+        tokio::select! { biased; _ = &mut call => panic!("not answered yet"), () = tokio::task::yield_now() => {} }
+    }
+    assert!(world.client.token().read_again());
+    call.await.unwrap();
+    assert_eq!(header(&world.server.requests()[1], "authorization"), ["OAuth second-token"]);
 }
 
 /// Also where an answer quotes it.
