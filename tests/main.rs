@@ -43,3 +43,4 @@ mod templates;
 mod threads;
 mod tracker;
 mod triggers;
+mod tutorials;

@@ -59,6 +59,9 @@ struct Ready {
     why: Option<&'static str>,
     /// The same at all replicas that run on the same files.
     configuration: String,
+    /// Accounts that wait for a person: a token has ended, a right is missing. Why stands on the admin listener.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    held: Vec<String>,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     fleet: Option<Fleet>,
 }
@@ -68,7 +71,10 @@ impl Readiness {
         let why = self.check().err();
         let status = if why.is_none() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
         let configuration = self.configuration.borrow().hash.clone();
-        let ready = Ready { ready: why.is_none(), why, configuration, fleet: self.outbox.fleet() };
+        let held = self.outbox.accounts_held().into_iter().filter(|(_, hold)| hold.needs_a_person);
+        let mut held: Vec<String> = held.map(|(account, _)| account).collect();
+        held.sort();
+        let ready = Ready { ready: why.is_none(), why, configuration, held, fleet: self.outbox.fleet() };
         (status, Json(ready)).into_response()
     }
 

@@ -75,12 +75,13 @@ impl Runner {
             event.issue = Some(Issue::of_key(first, &plan.web_url));
             enrich = is_enriched;
         }
-        let mut known = None;
+        let mut by_us = self.is_ours(&event, None);
         if enrich {
-            known = match self.look(lease, due, &event, plan).await {
+            let known = match self.look(lease, due, &event, plan).await {
                 Ok(known) => known,
                 Err(then) => return then,
             };
+            by_us = self.is_ours(&event, known.as_ref()); // before more is said of the actor than the event told
             match &known {
                 Some(look) => merge(&mut event, look, &plan.web_url),
                 None => event.event.unenriched = true,
@@ -89,7 +90,6 @@ impl Runner {
             self.works.metrics.events_enriched.get_or_create(&ByEnd { end }).inc();
         }
         self.lanes_in_trouble.over(&lease.lane);
-        let by_us = self.works.own.borrow().as_ref().is_some_and(|own| own.did(&event, known.as_ref()));
         let to = match self.planned(&event, by_us, plan) {
             Ok((document, planned)) => {
                 let issue = event.issue.map(|issue| issue.key);
@@ -101,6 +101,10 @@ impl Runner {
             }
         };
         self.routed(lease, due, to).await
+    }
+
+    fn is_ours(&self, event: &Event, look: Option<&Look>) -> bool {
+        self.works.own.borrow().as_ref().is_some_and(|own| own.did(event, look))
     }
 
     /// What Tracker knows of the event's issue; `None`: it did not tell in time.

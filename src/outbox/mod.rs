@@ -452,6 +452,8 @@ pub trait Outbox: Send + Sync {
 
     async fn hold_account(&self, account: &str, hold: Option<Hold>) -> Result<(), OutboxError>;
     fn account_hold(&self, account: &str) -> Option<Hold>;
+    /// All accounts that are held.
+    fn accounts_held(&self) -> HashMap<String, Hold>;
     /// The greatest number that was ever kept for the name; forgotten when retention has passed since.
     async fn mark(&self, name: &str) -> Result<Option<i64>, OutboxError>;
     /// Keeps a number, unless a greater one is known.

@@ -145,7 +145,6 @@ async fn delivered_twice_is_one_for_seven_days() {
 }
 
 #[tokio::test]
-#[ignore = "the outbox has no second mark of an event yet"]
 async fn the_same_verdict_under_another_id_is_one() {
     let world = world("TEST", "").await;
     for name in APPROVED {

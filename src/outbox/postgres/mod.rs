@@ -315,6 +315,10 @@ impl Outbox for Postgres {
         self.core.book().lanes.account_hold(account)
     }
 
+    fn accounts_held(&self) -> HashMap<String, Hold> {
+        self.core.book().lanes.accounts_held()
+    }
+
     async fn mark(&self, name: &str) -> Result<Option<i64>, OutboxError> {
         statements::mark(&**self.db().await?, name).await.map_err(|error| self.unanswered(error))
     }

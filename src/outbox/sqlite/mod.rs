@@ -261,6 +261,10 @@ impl Outbox for Sqlite {
         self.book().lanes.account_hold(account)
     }
 
+    fn accounts_held(&self) -> HashMap<String, Hold> {
+        self.book().lanes.accounts_held()
+    }
+
     async fn mark(&self, name: &str) -> Result<Option<i64>, OutboxError> {
         let name = name.to_owned();
         self.lanes_reader.read(move |db| statements::mark(db, &name)).await

@@ -1,0 +1,100 @@
+//! What Tracker's own tutorials promise ("Integrate with other platforms"), each as its page tells it.
+
+use axum::{Json, Router, routing::get};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+use crate::harness::{Answer, LOOPBACK, Setup, World};
+use crate::reviews::{Call, SECRET};
+
+const RECORDED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/code-hosts/bitbucket-cloud");
+
+/// Bitbucket's API: the recorded comments of a pull request, the last of which names the issue.
+async fn bitbucket() -> String {
+    let page = std::fs::read_to_string(format!("{RECORDED}/api-pr-comments.json")).unwrap();
+    let mut page: Value = serde_json::from_str(&page).unwrap();
+    page["values"].as_array_mut().unwrap().last_mut().unwrap()["content"]["raw"] = json!("for TEST-1, please");
+    let comments = get(async move || Json(page));
+    let api = Router::new().route("/2.0/repositories/{workspace}/{repository}/pullrequests/{id}/comments", comments);
+    let listener = TcpListener::bind(LOOPBACK).await.unwrap();
+    let url = format!("http://{}/2.0", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, api).await.unwrap() });
+    url
+}
+
+/// A recorded verdict, given at another time.
+async fn reviewed(world: &World, file: &str, date: &str, at: &str) -> Answer {
+    let call = Call::recorded(&format!("bitbucket-cloud/{file}"));
+    call.set(date, at).anew(format!("{file}-{at}")).to("reviews").send(world).await
+}
+
+fn status(issue: &Value) -> &str {
+    issue["status"]["key"].as_str().unwrap_or_default()
+}
+
+#[tokio::test]
+async fn a_reviewers_verdict_sets_the_issues_status() {
+    let setup = Setup {
+        sources: format!(
+            "  reviews: {{kind: bitbucket-cloud, secret: {{env: REVIEWS}}, fetch_comments: {{api_url: '{}', token: {{env: API}}}}}}\n",
+            bitbucket().await
+        ),
+        secrets: vec![("REVIEWS", SECRET), ("API", "api-token")],
+        routes: "  - name: review accepted\n    when: 'event.kind == \"review.approved\"'\n    channels: [ops-slack]\n    \
+                 issue: {transition: readyForTest, comment: 'Accepted by {{actor.display}}'}\n  \
+                 - name: review rejected\n    when: 'event.kind in [\"review.changes_requested\", \"review.declined\"]'\n    \
+                 channels: [ops-slack]\n    issue: {transition: needsImprovement}\n"
+            .into(),
+        ..Setup::default().with_tracker()
+    };
+    let world = setup.start().await;
+    let answer = reviewed(&world, "approved", "approval.date", "2026-05-12T09:15:00.000000+00:00").await;
+    assert_eq!((answer.status, &answer.json()["deliveries"]), (202, &Value::Null), "{}", answer.text);
+    world.until_issue("TEST-1", |issue| status(issue) == "readyForTest").await;
+    let rows = world.until_all("delivered").await;
+    assert_eq!(rows.len(), 3);
+    assert_eq!(world.tracker().comments("TEST-1"), ["Accepted by Reviewer Two"]);
+
+    reviewed(&world, "changes-requested", "changes_request.date", "2026-05-12T09:20:00.000000+00:00").await;
+    world.until_issue("TEST-1", |issue| status(issue) == "needsImprovement").await;
+    world.until_posted(2, 0).await;
+
+    // A verdict that was given before the last and comes after it changes nothing.
+    reviewed(&world, "approved", "approval.date", "2026-05-12T09:17:00.000000+00:00").await;
+    let overtaken = |rows: &[Value]| rows.iter().filter(|row| row["state"] == "filtered").count() == 2;
+    world.until_deliveries(overtaken).await;
+    assert_eq!(status(&world.tracker().issue("TEST-1")), "needsImprovement");
+}
+
+#[tokio::test]
+async fn a_deployed_bench_lands_in_the_issues_field_and_leaves_it() {
+    let setup = Setup {
+        sources: "  benches: {kind: bench, secret: {env: BENCHES}}\n".into(),
+        secrets: vec![("BENCHES", "bench-s3cret")],
+        routes: "  - {name: bench, when: 'event.kind.startsWith(\"bench.\")', channels: [ops-telegram], \
+                 issue: {set: {benchLink: '{{bench.url}}'}}}\n"
+            .into(),
+        ..Setup::default().with_tracker()
+    };
+    let world = setup.start().await;
+    let report = async |body: Value| {
+        let request = world.http.post(&world.public_url("/hooks/benches"));
+        let answer = request.header("authorization", "Bearer bench-s3cret").json(&body).await;
+        assert_eq!(answer.status, 202, "{}", answer.text);
+    };
+    let bench = |issue: &Value| {
+        let mut fields = issue.as_object().unwrap().iter();
+        fields.find(|(id, _)| id.ends_with("--benchLink")).map(|(_, value)| value.as_str().unwrap().to_owned())
+    };
+    report(json!({"branch": "feature/TEST-2-login", "url": "https://test-2.example.com"})).await;
+    world.until_issue("TEST-2", |issue| bench(issue).as_deref() == Some("https://test-2.example.com")).await;
+    world.until_posted(0, 1).await;
+    // Another branch of the same issue has got a bench since: who goes takes his own address alone.
+    report(json!({"branch": "feature/TEST-2-logout", "url": "https://other.example.com"})).await;
+    world.until_issue("TEST-2", |issue| bench(issue).as_deref() == Some("https://other.example.com")).await;
+    report(json!({"branch": "feature/TEST-2-login", "url": "https://test-2.example.com", "state": "gone"})).await;
+    world.until_all("delivered").await;
+    assert_eq!(bench(&world.tracker().issue("TEST-2")).as_deref(), Some("https://other.example.com"));
+    report(json!({"branch": "feature/TEST-2-logout", "url": "https://other.example.com", "state": "gone"})).await;
+    world.until_issue("TEST-2", |issue| bench(issue).is_none()).await;
+}
