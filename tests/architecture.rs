@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 const ARROWS: &[(&str, &[&str])] = &[
     ("cli", &["app", "messenger::slack::format", "messenger::telegram::format"]),
     ("app", &["config", "http", "admin", "lane", "source", "messenger", "simulator"]),
-    ("config", &["route", "template", "messenger", "outbox", "source", "lane", "link"]),
+    ("config", &["route", "template", "messenger", "outbox", "source", "lane", "link", "tracker"]),
     ("http", &["source", "admin"]),
     ("source", &["route", "outbox"]),
     ("link", &["route", "outbox"]),

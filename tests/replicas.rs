@@ -1,6 +1,7 @@
 //! Replicas that share one outbox on PostgreSQL: who sends from which lane, and what becomes of the lanes of one that is gone.
 
 mod configurations;
+mod issues;
 mod mishaps;
 mod plans;
 mod time;

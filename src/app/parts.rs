@@ -11,8 +11,7 @@ use sha2::{Digest, Sha256};
 use super::{StartError, composer, reader};
 use crate::clock::Clock;
 use crate::config::{
-    self, Channel, Config, Conversation, Loaded, Organization, Placed, Secret, SlackPace, SourceKind, TelegramPace,
-    TokenType,
+    self, Channel, Config, Conversation, Loaded, Placed, Secret, SlackPace, SourceKind, TelegramPace, TokenType,
 };
 use crate::delivery::{Messenger, Platform};
 use crate::event::SourceName;
@@ -30,7 +29,7 @@ use crate::telemetry::Metrics;
 use crate::template::Templates;
 use crate::tracker::client as tracker;
 use crate::tracker::known::Known;
-use crate::tracker::token::{self, Token};
+use crate::tracker::token::Token;
 use crate::transport::Transport;
 
 /// Calls to one code host at the same time.
@@ -243,10 +242,6 @@ impl Accounts<'_> {
         };
         let wrong = |name: &str, why: String| StartError::Setting { name: name.into(), why };
         let token = self.token(token, settings.token_type).map_err(|why| wrong("tracker.token", why))?;
-        let organization = match organization {
-            Organization::Yandex360(id) => tracker::Organization::Yandex360(id.clone()),
-            Organization::Cloud(id) => tracker::Organization::Cloud(id.clone()),
-        };
         let sharers = self.ground.sharers.clone();
         let rate = settings.pace.map(|pace| Rate::new(pace.per_second, (*clock).clone(), move || sharers()));
         let limits = Limits { width: tracker::WIDTH, attempt: tracker::ATTEMPT, seed, rate };
@@ -258,7 +253,12 @@ impl Accounts<'_> {
             clock: (*clock).clone(),
         };
         let url = settings.url.as_str().to_owned();
-        let settings = tracker::Settings { url, organization, token: Arc::new(token), language: self.config.language };
+        let settings = tracker::Settings {
+            url,
+            organization: organization.clone(),
+            token: Arc::new(token),
+            language: self.config.language,
+        };
         let known = Known::new((*clock).clone());
         let client = tracker::Client::new((*transport).clone(), settings, known, &limits, watched)
             .map_err(|error| wrong("tracker.url", error.to_string()))?;
@@ -295,10 +295,6 @@ impl Accounts<'_> {
     fn token(&self, token: &Placed<Secret>, kind: TokenType) -> Result<Token, String> {
         let (secret, folder) = (token.value.clone(), self.config.folder.clone());
         let first = secret.resolve(&folder, self.ground.env).map_err(|error| error.to_string())?;
-        let kind = match kind {
-            TokenType::OAuth => token::TokenType::OAuth,
-            TokenType::Bearer => token::TokenType::Bearer,
-        };
         let read = move || match &secret {
             Secret::Env(_) => Ok(first.clone()),
             Secret::File(_) => secret.resolve(&folder, &|_| None).map_err(|error| error.to_string()),

@@ -6,6 +6,8 @@ use super::secret::{Secret, secret};
 use super::tree::Node;
 use super::url::{BaseUrl, base_url, known};
 use crate::route::LoopGuard;
+pub use crate::tracker::client::Organization;
+pub use crate::tracker::token::TokenType;
 
 #[derive(Clone, Debug)]
 pub struct Tracker {
@@ -38,22 +40,6 @@ impl Default for TrackerPace {
     fn default() -> Self {
         Self { per_second: 5.0 }
     }
-}
-
-/// The word before the token.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum TokenType {
-    OAuth,
-    Bearer,
-}
-
-/// Tracker wants one of two headers with every call (reference T, "Auth").
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Organization {
-    /// `X-Org-ID`: Yandex 360.
-    Yandex360(String),
-    /// `X-Cloud-Org-ID`: Yandex Cloud.
-    Cloud(String),
 }
 
 impl Default for Tracker {

@@ -22,6 +22,9 @@ use crate::telemetry::{ByEnd, ByRoute};
 use crate::tracker::look::{Look, look};
 use crate::tracker::merge::merge;
 
+/// An issue that was taken up is not taken up again for so long: 30 days, however often its review is looked at.
+const REMEMBERED: Millis = 30 * 24 * 60 * 60 * 1_000;
+
 /// A code host that is asked for the comments of a review.
 pub struct Comments {
     pub host: host::Client,
@@ -243,7 +246,7 @@ impl Runner {
         let arrival = Arrival {
             received_at: due.planned_at,
             fingerprint,
-            remember_until: Millis::MAX,
+            remember_until: due.planned_at.saturating_add(REMEMBERED),
             source: event.event.source.clone(),
             kind: event.event.kind.clone(),
             issue: Some(key.to_owned()),

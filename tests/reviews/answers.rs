@@ -224,7 +224,9 @@ async fn github_and_gitea_may_send_forms() {
         assert_eq!(event["review"]["title"], "TEST-1: «ё & +»");
         assert_eq!((&event["event"]["reading"], &event["body"]["action"]), (&json!("form"), &json.json()["action"]));
         // JSON that is only called a form is read as what it is.
-        let called = json.anew(2).header("content-type", "application/x-www-form-urlencoded");
+        let later = json!("2026-05-12T09:16:00Z");
+        let called = json.set("review.submitted_at", later.clone()).set("pull_request.updated_at", later).anew(2);
+        let called = called.header("content-type", "application/x-www-form-urlencoded");
         assert_eq!(called.event(&world).await["event"]["reading"], "strict", "{name}");
     }
 }

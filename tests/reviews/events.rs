@@ -80,6 +80,7 @@ async fn data_center_by_its_header_or_its_body() {
     assert_eq!(link_of("null", json!({"self": [null]})).await, of_repository);
     let unlinked =
         base.clone().set("pullRequest.links", Value::Null).set("pullRequest.toRef.repository.links", Value::Null);
+    let unlinked = unlinked.set("date", "2017-09-19T11:10:01+1000");
     assert_eq!(unlinked.anew("unlinked").event(&world).await["review"].get("url"), None);
     let tag = base.set("pullRequest.fromRef.displayId", "v1.0").set("pullRequest.fromRef.type", "TAG");
     let tag = tag.set("pullRequest.description", Value::Null).set("date", "later").anew("tag").event(&world).await;
