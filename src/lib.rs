@@ -31,9 +31,9 @@
 //! # The way of a delivery
 //!
 //! Each account has a [`lane::Runner`]. It claims lanes that have something due (`lane/mod.rs`), takes a lane's oldest
-//! deliveries, and serves one after the other (`deliver.rs`): [`template`] renders the event to a [`message::Message`],
-//! [`messenger`] gives it Slack's or Telegram's form and sends it through the tower stack of `sender.rs`, whose layers
-//! stand in [`layers`]. [`delivery::SendError::advice`] decides on the variant of a failure what follows: try again,
+//! deliveries, and serves one after the other (`deliver.rs`). For a message (`message.rs`) [`template`] renders the event to
+//! a [`message::Message`], and [`messenger`] gives it Slack's or Telegram's form; an action on an issue (`action.rs`) is
+//! done by [`tracker`]; both go through the one tower stack of [`layers`]. [`delivery::SendError::advice`] decides on the variant of a failure what follows: try again,
 //! wait, hold, give up. [`outbox::Outbox::settle`] writes the receipt or the cause; only when that is on disk the lane's
 //! next delivery is sent.
 //!
