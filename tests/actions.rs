@@ -6,6 +6,7 @@ use campanile::simulator::Fault;
 use serde_json::{Value, json};
 
 use crate::harness::{Setup, TRACKER_TOKEN, World, issue};
+use crate::reviews::{Call, SECRET};
 
 const READY: &str = "  - {name: ready, issue: {transition: readyForTest}}\n";
 
@@ -149,4 +150,36 @@ async fn an_action_outlives_a_restart() {
     world.tracker().clear();
     world.start_app().await;
     world.until_issue("TEST-1", |issue| status(issue) == "readyForTest").await;
+}
+
+/// A world whose reviews come from Bitbucket, with what more its source says.
+async fn reviewed(more: &str) -> World {
+    let setup = Setup {
+        sources: format!("  reviews: {{kind: bitbucket-cloud, secret: {{env: REVIEWS}}{more}}}\n"),
+        secrets: vec![("REVIEWS", SECRET), ("API", "api-token")],
+        ..Setup::default().with_tracker()
+    };
+    setup.routes("  - {name: accepted, channels: [ops-slack], issue: {transition: readyForTest}}\n").start().await
+}
+
+#[tokio::test]
+async fn a_reviewer_who_has_our_name_elsewhere_is_not_us() {
+    let world = reviewed("").await;
+    world.accepted(&issue("TEST-2", "updated")).await;
+    world.until_posted(1, 0).await; // by now Tracker has said who we are
+    let call = Call::recorded("bitbucket-cloud/approved").set("pullrequest.title", "TEST-1: log in");
+    let call = call.set("actor.nickname", "campanile-bot").set("approval.user.nickname", "campanile-bot");
+    assert_eq!(call.to("reviews").send(&world).await.status, 202);
+    world.until_issue("TEST-1", |issue| status(issue) == "readyForTest").await;
+}
+
+#[tokio::test]
+async fn a_verdict_whose_issue_nobody_tells_reaches_its_channel_all_the_same() {
+    let world = reviewed(", fetch_comments: {api_url: 'http://127.0.0.1:9', token: {env: API}}").await;
+    let answer = Call::recorded("bitbucket-cloud/approved").to("reviews").send(&world).await;
+    assert_eq!(answer.status, 202, "{}", answer.text);
+    world.until_posted(1, 0).await;
+    let event = world.api(&format!("/api/v1/events/{}", answer.json()["event"])).await["event"].clone();
+    assert_eq!((&event["document"]["event"]["unenriched"], event["document"].get("issue")), (&json!(true), None));
+    assert_eq!(world.deliveries().await.len(), 1, "without an issue nothing is done to one");
 }

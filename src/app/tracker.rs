@@ -21,7 +21,7 @@ const ASK_AGAIN: Duration = Duration::from_secs(30);
 /// Runs until a stop is asked for.
 pub async fn watch(reloader: Arc<Reloader>, works: Arc<Works>, lifecycle: Lifecycle) {
     let mut plan = works.plan.subscribe();
-    let mut ask_at = Duration::ZERO;
+    let (mut ask_at, mut asked_at) = (Duration::ZERO, Duration::ZERO);
     while !lifecycle.stopping.is_cancelled() {
         let tracker = plan.borrow_and_update().tracker.clone();
         match tracker {
@@ -31,7 +31,13 @@ pub async fn watch(reloader: Arc<Reloader>, works: Arc<Works>, lifecycle: Lifecy
                     reloader.end_waits(&[IssueLane::TRACKER, IssueLane::ROUTING]).await;
                     ask_at = Duration::ZERO;
                 }
+                // What concerns the token is over when Tracker says who we are.
+                let hold = works.outbox.account_hold(IssueLane::TRACKER).filter(|hold| hold.needs_a_person);
+                if hold.is_some() {
+                    ask_at = ask_at.min(asked_at + ASK_AGAIN);
+                }
                 if works.clock.elapsed() >= ask_at {
+                    asked_at = works.clock.elapsed();
                     let api = tracker.free();
                     let asked = tokio::select! {
                         asked = own(&api) => asked,
@@ -40,6 +46,12 @@ pub async fn watch(reloader: Arc<Reloader>, works: Arc<Works>, lifecycle: Lifecy
                     ask_at = works.clock.elapsed() + if asked.is_ok() { ASK_EVERY } else { ASK_AGAIN };
                     match asked {
                         Ok(own) => {
+                            if hold.is_some() {
+                                if let Err(error) = works.outbox.hold_account(IssueLane::TRACKER, None).await {
+                                    warn!(%error, "the end of Tracker's hold could not be written");
+                                }
+                                reloader.end_waits(&[IssueLane::TRACKER, IssueLane::ROUTING]).await;
+                            }
                             let new = works.own.send_replace(Some(own.clone())) != Some(own.clone());
                             if new {
                                 info!(login = own.login(), "Tracker knows us; our own changes are told from others'");

@@ -79,12 +79,14 @@ impl Client {
         if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(AddressError::Token);
         }
-        let (name, value) = authorization(host, user, token);
-        let mut value = HeaderValue::try_from(&value).map_err(|_| AddressError::Token)?;
+        let (name, value_of) = authorization(host, user, token);
+        let mut value = HeaderValue::try_from(&value_of).map_err(|_| AddressError::Token)?;
         value.set_sensitive(true);
         let mut headers = HeaderMap::from_iter([(name, value)]);
         headers.insert(ACCEPT, HeaderValue::from_static(comments::accepts(host)));
-        let secrets = Arc::new(Secrets::new([token]));
+        // As a password it goes out in another form, which a proxy may quote as well.
+        let sent = value_of.rsplit(' ').next().unwrap_or_default();
+        let secrets = Arc::new(Secrets::new([token, sent]));
         let call = move |ask: Ask| {
             let (transport, secrets) = (transport.clone(), secrets.clone());
             async move {

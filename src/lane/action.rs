@@ -103,7 +103,8 @@ impl Runner {
 fn verdict(event: &Event) -> Option<Mark> {
     let (review, at) = (event.review.as_ref()?, event.event.at?);
     let is_verdict = VERDICTS.contains(&event.event.kind.as_str());
-    is_verdict.then(|| Mark { name: format!("verdict:{}", review.key()), number: at.as_millisecond() })
+    is_verdict
+        .then(|| Mark { name: format!("verdict:{}:{}", event.event.source, review.key()), number: at.as_millisecond() })
 }
 
 /// As it was rendered for an earlier attempt.

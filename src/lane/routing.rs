@@ -65,18 +65,28 @@ impl Runner {
                 Ok(found) => found,
                 Err(then) => return then,
             };
-            let Some((keys, is_enriched)) = found else { return self.routed(lease, due, Routed::Ignored).await };
-            let Some((first, others)) = keys.split_first() else {
-                info!(event = due.event.0, line = due.place(), "ignored: no issue key, in the comments neither");
-                return self.routed(lease, due, Routed::Ignored).await;
-            };
-            for key in others {
-                if let Err(then) = self.take_up(due, &event, key, is_enriched, plan).await {
-                    return then;
+            enrich = false;
+            match found {
+                // Who is to be told is told; what is to be done has no issue.
+                None => event.event.unenriched = true,
+                Some((keys, is_enriched)) => {
+                    let Some((first, others)) = keys.split_first() else {
+                        info!(
+                            event = due.event.0,
+                            line = due.place(),
+                            "ignored: no issue key, in the comments neither"
+                        );
+                        return self.routed(lease, due, Routed::Ignored).await;
+                    };
+                    for key in others {
+                        if let Err(then) = self.take_up(due, &event, key, is_enriched, plan).await {
+                            return then;
+                        }
+                    }
+                    event.issue = Some(Issue::of_key(first, &plan.web_url));
+                    enrich = is_enriched;
                 }
             }
-            event.issue = Some(Issue::of_key(first, &plan.web_url));
-            enrich = is_enriched;
         }
         let mut by_us = self.is_ours(&event, None);
         if enrich {
@@ -131,7 +141,7 @@ impl Runner {
         plan: &Plan,
     ) -> Result<Option<(Vec<String>, bool)>, Then> {
         let Some(comments) = plan.comments.get(source) else {
-            warn!(event = due.event.0, %source, "ignored: no issue key, and the source reads no comments any more");
+            warn!(event = due.event.0, %source, "routed without an issue: the source reads no comments any more");
             return Ok(None);
         };
         let found = comments.host.keys(review, &comments.queues, self.lease_check(lease)).await;
@@ -139,8 +149,8 @@ impl Runner {
             Ok(keys) => match comments.keys.count(keys) {
                 Ok(keys) => Ok(Some((keys, comments.enrich))),
                 Err(why) => {
-                    info!(event = due.event.0, line = due.place(), why, "ignored");
-                    Ok(None)
+                    info!(event = due.event.0, line = due.place(), why, "none of the keys counts");
+                    Ok(Some((Vec::new(), comments.enrich)))
                 }
             },
             Err(error) => {
@@ -149,7 +159,7 @@ impl Runner {
                     error => Unknown::Failed(error),
                 };
                 self.until_deadline(lease, due, plan, &why)?;
-                warn!(event = due.event.0, line = due.place(), %why, "ignored: no issue key, and the comments were not told");
+                warn!(event = due.event.0, line = due.place(), %why, "routed without an issue: the comments were not told");
                 Ok(None)
             }
         }

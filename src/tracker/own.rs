@@ -44,6 +44,9 @@ impl Own {
     /// Whether the event is of our own making: by the actor that its body names, else by the changelog. The issue's
     /// last change says nothing: it may be ours and later than what somebody else did.
     pub fn did(&self, event: &Event, look: Option<&Look>) -> bool {
+        if event.review.is_some() || event.bench.is_some() {
+            return false; // these name people of a code host, or of a pipeline
+        }
         match event.actor.as_ref().filter(|actor| actor.login.is_some() || actor.email.is_some()) {
             Some(actor) => self.is_person(actor),
             None => look.and_then(Look::doer).is_some_and(|user| self.is(user)),

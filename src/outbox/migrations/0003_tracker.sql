@@ -41,3 +41,6 @@ create table marks (
     at     integer not null
 ) without rowid;
 create index marks_at on marks (at);
+
+-- A lane that is forgotten is looked for here, by the reference.
+create index led on channels (lane);

@@ -8,10 +8,14 @@ use refinery_core::traits::r#async::{AsyncQuery, AsyncTransaction};
 use refinery_core::{AsyncMigrate, Migration, Runner};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Transaction};
 use tracing::info;
 
 use super::words::{plain, words};
+
+/// A migration that met a replica's statement half-way is tried again so often.
+const TRIES: u32 = 9;
 
 /// The table of the versions that were applied: where it stands, the database is ours.
 const HISTORY: &str = "campanile_migrations";
@@ -27,6 +31,31 @@ const VERSIONS: &[(&str, &str)] = &[
 /// # Errors
 /// One plain sentence each for: not ours, of a newer version, rights that are missing, whatever else PostgreSQL says.
 pub async fn migrate(db: &mut Client) -> Result<(), String> {
+    let mut tries = 0..TRIES;
+    loop {
+        match tried(db).await {
+            Err(Refused { is_deadlock: true, .. }) if tries.next().is_some() => {
+                info!("replicas that run were using what the migration changes; it is tried again");
+            }
+            end => return end.map_err(|refused| refused.why),
+        }
+    }
+}
+
+/// Why the schema could not be brought up to date.
+struct Refused {
+    why: String,
+    /// With what a replica of the version before was doing: nothing of the migration stands.
+    is_deadlock: bool,
+}
+
+impl From<String> for Refused {
+    fn from(why: String) -> Self {
+        Self { why, is_deadlock: false }
+    }
+}
+
+async fn tried(db: &mut Client) -> Result<(), Refused> {
     let version = "select current_setting('server_version_num')::int, current_setting('server_version')";
     let version = db.query_typed_one(version, &[]).await.map_err(plain)?;
     known(version.get(0), version.get(1))?;
@@ -43,11 +72,13 @@ pub async fn migrate(db: &mut Client) -> Result<(), String> {
     let mut runner = Runner::new(&versions);
     runner.set_migration_table_name(HISTORY);
     match runner.run_async(&mut Locked(&whole)).await {
-        Ok(_) => whole.commit().await.map_err(plain),
-        Err(error) => Err(match std::error::Error::source(&error).and_then(|cause| cause.downcast_ref()) {
-            Some(cause) => words(cause),
-            None => error.to_string(),
-        }),
+        Ok(_) => Ok(whole.commit().await.map_err(plain)?),
+        Err(error) => {
+            let cause =
+                std::error::Error::source(&error).and_then(|cause| cause.downcast_ref::<tokio_postgres::Error>());
+            let is_deadlock = cause.and_then(|cause| cause.code()) == Some(&SqlState::T_R_DEADLOCK_DETECTED);
+            Err(Refused { why: cause.map_or_else(|| error.to_string(), words), is_deadlock })
+        }
     }
 }
 
