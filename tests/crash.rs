@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use campanile::clock::Clock;
-use campanile::simulator::{Record, SlackSimulator, TelegramSimulator};
+use campanile::simulator::{Fault, Record, SlackSimulator, TelegramSimulator, TrackerSimulator};
 use tokio::task::JoinSet;
 
 use crate::harness::child::Bridge;
@@ -54,6 +54,80 @@ async fn kills_between_an_answer_and_its_settle_make_at_most_one_duplicate_in_a_
 #[test]
 #[ignore = "needs `--features failpoints`; tests/run.sh runs it"]
 fn kills_between_an_answer_and_its_settle_make_at_most_one_duplicate_in_a_lane() {}
+
+/// A bridge whose events ask a Tracker and act on it, with both.
+async fn tracking(routes: &str) -> (Bridge, SlackSimulator, TrackerSimulator, tempfile::TempDir) {
+    let mut setup = Setup::on(Clock::machine()).with_tracker().routes(routes);
+    let slack = SlackSimulator::start(LOOPBACK, setup.slack.clone()).await.unwrap();
+    let tracker = TrackerSimulator::start(LOOPBACK, setup.tracker.clone().unwrap()).await.unwrap();
+    setup.source = "kind: tracker, secret: {env: HOOK}, enrich: true";
+    setup.more = format!("tracker: {{url: '{}', token: {{env: TRACKER_TOKEN}}, org_id: '1'}}\n", tracker.api_url());
+    let folder = tempfile::tempdir().unwrap();
+    let mut bridge = Bridge::new(folder.path(), &setup, &slack.api_url(), "http://127.0.0.1:9");
+    bridge.start().await;
+    (bridge, slack, tracker, folder)
+}
+
+async fn told(bridge: &Bridge, key: &str) {
+    let call = Client::default().post(&bridge.hook_url()).header("authorization", format!("Bearer {HOOK_SECRET}"));
+    let answer = call.json(&serde_json::json!({"event": "updated", "key": key})).await;
+    assert_eq!((answer.status, &answer.json()["deliveries"]), (202, &serde_json::Value::Null), "{}", answer.text);
+}
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_that_is_to_be_routed_outlives_a_kill() {
+    let (mut bridge, slack, tracker, _folder) = tracking("  - channels: [ops-slack]\n").await;
+    tracker.fault(Fault::HangBefore.always().method("issue"));
+    for key in ["TEST-1", "TEST-2"] {
+        told(&bridge, key).await;
+    }
+    let asked = |record: &Record| record.arrivals().iter().filter(|arrival| arrival.method == "issue").count();
+    tokio::time::timeout(PATIENCE, tracker.wait_for(|record| asked(record) > 1)).await.expect("it asks");
+    bridge.kill();
+    tracker.clear();
+    tracker.release();
+    bridge.start().await;
+    tokio::time::timeout(PATIENCE, slack.wait_for_posts(2)).await.expect("they come");
+    assert!(bridge.terminate().await.success());
+    let texts: Vec<_> = slack.posted(crate::harness::SLACK).iter().map(|post| post.seen.text.clone()).collect();
+    let said = |key: &str| texts.iter().filter(|text| text.contains(key)).count();
+    assert_eq!((said("TEST-1"), said("TEST-2")), (1, 1), "{texts:?}");
+}
+
+/// Between what Tracker did and its receipt on disk: it is looked for before it is done again.
+#[cfg(feature = "failpoints")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_kill_before_the_receipt_leaves_one_comment_and_one_change() {
+    let (mut bridge, _slack, tracker, _folder) =
+        tracking("  - {name: act, issue: {transition: readyForTest, comment: Accepted}}\n").await;
+    // After the transition, then after the comment.
+    for stop in ["return", "1*off->return"] {
+        bridge.kill();
+        bridge.env("FAILPOINTS", &format!("before-settle={stop}"));
+        if stop == "return" {
+            bridge.start().await;
+            told(&bridge, "TEST-1").await;
+        } else {
+            bridge.launch();
+        }
+        tokio::time::timeout(PATIENCE, bridge.wait_for_its_end()).await.expect("it ends at the fail point");
+    }
+    bridge.env("FAILPOINTS", "");
+    bridge.start().await;
+    let commented = |issue: &serde_json::Value| issue["status"]["key"] == "readyForTest";
+    tokio::time::timeout(PATIENCE, tracker.wait_for_issue("TEST-1", commented)).await.expect("it moves");
+    let ended = async {
+        let pending = || bridge.database().query_row("select pending from ledger", [], |row| row.get::<_, i64>(0));
+        while pending().unwrap() > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, ended).await.expect("all ends");
+    assert!(bridge.terminate().await.success());
+    assert_eq!((tracker.comments("TEST-1"), tracker.requests("execute")), (vec!["Accepted".to_owned()], 1));
+}
 
 struct Run {
     slack: SlackSimulator,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use campanile::simulator::{Fault, TrackerQueue};
 use serde_json::{Value, json};
 
-use crate::harness::{Setup, World};
+use crate::harness::{Setup, TRACKER_TOKEN, World};
 
 const ENRICHED: &str = "kind: tracker, secret: {env: HOOK}, enrich: true";
 
@@ -131,4 +131,23 @@ async fn what_is_to_be_routed_outlives_a_restart() {
     let document = world.until_routed(id).await;
     assert_eq!(document["event"]["unenriched"], false);
     world.until_posted(1, 0).await;
+}
+
+/// Nothing waits any more that would find out by itself.
+#[tokio::test]
+async fn a_hold_of_the_token_ends_though_nobody_asks_for_an_issue() {
+    let world = start().await;
+    world.tracker().expire_token(TRACKER_TOKEN);
+    let id = world.told("updated", "TEST-1", 1).await;
+    assert_eq!(world.until_routed(id).await["event"]["unenriched"], true);
+    let held = async || world.http.get(&world.public_url("/readyz")).send().await.json()["held"].clone();
+    assert_eq!(held().await, json!(["tracker"]));
+    world.tracker().renew_token(TRACKER_TOKEN, "campanile-bot");
+    for _ in 0..10_000 {
+        if held().await == Value::Null {
+            return;
+        }
+        world.clock.pass(Duration::from_millis(100));
+    }
+    panic!("it is held for ever");
 }

@@ -9,6 +9,7 @@ mod accept;
 mod actions;
 mod admin;
 mod architecture;
+mod asking;
 mod benches;
 mod commands;
 mod connecting;

@@ -271,6 +271,12 @@ async fn with_a_user_the_token_is_a_password() {
     client.keys(&review("team/bells"), &Queues::default(), Arc::new(|| true)).await.unwrap();
     let basic = format!("authorization: Basic {}", STANDARD.encode(format!("ann@example.com:{TOKEN}")));
     assert!(server.requests()[0].contains(&basic), "{}", server.requests()[0]);
+    // As it was sent it is as secret.
+    let server = Fixture::start([answer("404 Not Found", "", &format!("no page for {basic}"))]).await;
+    let client = self::client(Host::BitbucketCloud, &server.base, Some("ann@example.com")).unwrap();
+    let error = client.keys(&review("team/bells"), &Queues::default(), Arc::new(|| true)).await.unwrap_err();
+    let (told, sent) = (format!("{error:?} {error}"), basic.rsplit(' ').next().unwrap());
+    assert!(told.contains("no page for authorization: Basic [secret]") && !told.contains(sent), "{told}");
 }
 
 #[test]

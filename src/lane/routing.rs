@@ -212,9 +212,11 @@ impl Runner {
         Unknown::Held(reason)
     }
 
+    /// No call to Tracker or a code host begins after a stop: many may stand in the line for a rate, an action asks before it
+    /// changes anything, and what it has not changed it can leave.
     pub(super) fn lease_check(&self, lease: &Lease) -> LeaseCheck {
-        let (outbox, held) = (self.works.outbox.clone(), lease.clone());
-        Arc::new(move || outbox.holds(&held) && outbox.can_write())
+        let (outbox, held, stop) = (self.works.outbox.clone(), lease.clone(), self.lifecycle.stopping.clone());
+        Arc::new(move || !stop.is_cancelled() && outbox.holds(&held) && outbox.can_write())
     }
 
     /// The event's document, and what the routes make of it.

@@ -9,13 +9,15 @@ use std::time::Duration;
 
 use tower::{Layer, Service};
 
+use super::lease::Leased;
 use crate::clock::{Clock, Timer};
 use crate::delivery::SendError;
 
 /// What is left out of a rate, so that calls that catch up with each other on their way are not too many where they arrive.
 const SPARE: f64 = 0.02;
 
-/// So many calls in any second (or in any longer time, where the rate is less than one a second), over all clones.
+/// So many calls in any second (or one in a longer time, where the rate is less than one a second), over all clones. Where
+/// more processes share it than it has calls, as many as they are may meet in one second, and then none for longer.
 #[derive(Clone)]
 pub struct Rate(Arc<Inner>);
 
@@ -36,8 +38,10 @@ impl Rate {
     /// Takes the next turn, and says how long it is until then.
     fn turn(&self) -> Duration {
         let rate = self.0.per_second / (self.0.sharers)().max(1) as f64;
-        let calls = rate.max(1.0).floor();
-        let span = Duration::from_secs_f64(calls / rate * (1.0 + SPARE));
+        // Whole calls in a whole second: two replicas with two and a half each, taken in less, would meet in one second
+        // with six.
+        let (calls, seconds) = if rate < 1.0 { (1.0, 1.0 / rate) } else { (rate.floor(), 1.0) };
+        let span = Duration::from_secs_f64(seconds * (1.0 + SPARE));
         let now = self.0.clock.elapsed();
         let mut gone = self.0.gone.lock().unwrap_or_else(PoisonError::into_inner);
         let beyond = gone.len().saturating_sub(calls as usize);
@@ -84,6 +88,7 @@ pub struct Rated<S> {
 impl<S, R> Service<R> for Rated<S>
 where
     S: Service<R, Error = SendError> + Clone,
+    R: Leased,
 {
     type Response = S::Response;
     type Error = SendError;
@@ -94,7 +99,9 @@ where
     }
 
     fn call(&mut self, request: R) -> Attempt<S, R, S::Future> {
-        let timer = self.rate.0.clock.timer(self.rate.turn());
+        // Who lost the lane while it waited for a permit will make no call, and takes no other's turn.
+        let wait = if request.is_leased() { self.rate.turn() } else { Duration::ZERO };
+        let timer = self.rate.0.clock.timer(wait);
         // The one that was made ready goes; its clone stays.
         let clone = self.inner.clone();
         let ready = std::mem::replace(&mut self.inner, clone);
@@ -141,16 +148,25 @@ mod tests {
 
     use super::*;
 
+    /// With or without a lease.
+    struct Call(bool);
+
+    impl Leased for Call {
+        fn is_leased(&self) -> bool {
+            self.0
+        }
+    }
+
     /// At which milliseconds so many calls that come together are made.
     async fn made(rate: &Rate, clock: &Clock, calls: usize) -> Vec<i64> {
         let (seen, passing) = (Arc::new(Mutex::new(Vec::new())), clock.clone());
         let noting = seen.clone();
-        let client = service_fn(move |(): ()| {
+        let client = service_fn(move |Call(_)| {
             noting.lock().unwrap().push(passing.now_ms());
             std::future::ready(Ok::<_, SendError>(()))
         });
         let stack = ServiceBuilder::new().layer(RateLayer::new(rate.clone())).service(client);
-        let mut waiting: Vec<_> = (0..calls).map(|_| Box::pin(stack.clone().oneshot(()))).collect();
+        let mut waiting: Vec<_> = (0..calls).map(|_| Box::pin(stack.clone().oneshot(Call(true)))).collect();
         while !waiting.is_empty() {
             let mut left = Vec::new();
             for mut call in waiting {
@@ -181,13 +197,24 @@ mod tests {
     #[tokio::test]
     async fn a_rate_is_divided_among_those_who_share_it() {
         let (rate, clock) = rate(5.0, 2);
-        assert_eq!(made(&rate, &clock, 5).await, [0, 0, 816, 816, 1632]);
+        assert_eq!(made(&rate, &clock, 5).await, [0, 0, 1020, 1020, 2040]);
     }
 
     #[tokio::test]
     async fn less_than_one_a_second_is_one_in_a_longer_time() {
         let (rate, clock) = rate(0.5, 1);
         assert_eq!(made(&rate, &clock, 3).await, [0, 2040, 4080]);
+    }
+
+    #[tokio::test]
+    async fn a_call_that_will_not_be_made_takes_no_turn() {
+        let (rate, clock) = rate(1.0, 1);
+        assert_eq!(made(&rate, &clock, 1).await, [0]);
+        let client = service_fn(async |_: Call| Ok::<_, SendError>(()));
+        let stack = ServiceBuilder::new().layer(RateLayer::new(rate.clone())).service(client);
+        stack.oneshot(Call(false)).await.unwrap(); // the clock stands: it would wait for ever
+        let after = made(&rate, &clock, 1).await;
+        assert_eq!(after, [1020]);
     }
 
     #[tokio::test]
