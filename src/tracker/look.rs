@@ -24,6 +24,8 @@ const MOST_PAGES: usize = 4;
 pub struct Look {
     pub(super) issue: Arc<Issue>,
     pub(super) entry: Option<Entry>,
+    /// Who made the changes near the event that it may stand for, the entry's among them.
+    pub(super) doers: Vec<User>,
     pub(super) comment: Option<Comment>,
     /// By each of their names.
     pub(super) people: HashMap<String, User>,
@@ -51,12 +53,13 @@ impl Look {
     /// Who made the change: by the changelog, else whoever changed the issue last, where that is near to the event.
     pub(super) fn actor(&self, event: &Event) -> Option<&User> {
         let last = || self.issue.updated_by.as_ref().filter(|_| distance(self.issue.updated_at, at(event)).is_some());
-        self.doer().or_else(last)
+        self.entry.as_ref().and_then(|entry| entry.updated_by.as_ref()).or_else(last)
     }
 
-    /// Who made the change, by the changelog.
-    pub fn doer(&self) -> Option<&User> {
-        self.entry.as_ref()?.updated_by.as_ref()
+    /// Whether every change that the event may stand for is of such a person. A call may come late, after another change:
+    /// which one it tells of, nobody can say.
+    pub fn did_all(&self, is: impl Fn(&User) -> bool) -> bool {
+        !self.doers.is_empty() && self.doers.iter().all(is)
     }
 }
 
@@ -72,7 +75,11 @@ pub async fn look(api: &Api, event: &Event) -> Result<Look, Error> {
     let mut look = Look { issue, ..Look::default() };
     look.keys = keys(api, event, &look.issue).await?;
     if event.review.is_none() && event.bench.is_none() && event.link.is_none() {
-        look.entry = known(entry(api, event, look.key()).await)?.flatten();
+        let near = known(near(api, event, look.key()).await)?.unwrap_or_default();
+        look.doers = near.iter().filter_map(|entry| entry.updated_by.clone()).collect();
+        // Of two at the same distance the later one.
+        let away = |entry: &Entry| distance(entry.updated_at, at(event));
+        look.entry = near.into_iter().rev().min_by_key(away);
         if event.event.kind == "issue.comment_added" {
             look.comment = comment(api, event, look.key()).await?;
         }
@@ -124,8 +131,8 @@ fn distance(one: Option<Timestamp>, other: Timestamp) -> Option<SignedDuration> 
     one.map(|one| one.duration_since(other).abs()).filter(|distance| *distance <= NEAR)
 }
 
-/// The entry nearest to the event.
-async fn entry(api: &Api, event: &Event, key: &str) -> Result<Option<Entry>, Error> {
+/// The entries near the event that it may stand for, oldest first.
+async fn near(api: &Api, event: &Event, key: &str) -> Result<Vec<Entry>, Error> {
     let (at, change) = (at(event), change(&event.event.kind));
     let name = (key.to_owned(), change.unwrap_or_default());
     let read = &api.client.known.0.entries;
@@ -142,9 +149,7 @@ async fn entry(api: &Api, event: &Event, key: &str) -> Result<Option<Entry>, Err
     if let Some(last) = entries.iter().take_while(is_over).last().and_then(|entry| entry.id.clone()) {
         read.put(name, last);
     }
-    let near = entries.into_iter().filter_map(|entry| Some((distance(entry.updated_at, at)?, entry)));
-    // Of two at the same distance the later one.
-    Ok(near.min_by_key(|(distance, _)| *distance).map(|(_, entry)| entry))
+    Ok(entries.into_iter().filter(|entry| distance(entry.updated_at, at).is_some()).collect())
 }
 
 /// The one that the event names, else the newest near it.

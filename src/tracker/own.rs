@@ -49,7 +49,7 @@ impl Own {
         }
         match event.actor.as_ref().filter(|actor| actor.login.is_some() || actor.email.is_some()) {
             Some(actor) => self.is_person(actor),
-            None => look.and_then(Look::doer).is_some_and(|user| self.is(user)),
+            None => look.is_some_and(|look| look.did_all(|user| self.is(user))),
         }
     }
 }

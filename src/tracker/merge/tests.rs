@@ -37,7 +37,9 @@ fn look() -> Look {
     let mut people =
         std::collections::HashMap::from([user("1120000000211496", "maria"), user("1120000000211495", "ivan")]);
     people.insert("maria".into(), read(json!({"login": "maria", "display": "Мария", "email": "maria@x.y"})));
-    Look { issue: Arc::new(Found::read(ISSUE.as_bytes()).unwrap()), entry: Some(entry), people, ..Look::default() }
+    let doers = entry.updated_by.clone().into_iter().collect();
+    let issue = Arc::new(Found::read(ISSUE.as_bytes()).unwrap());
+    Look { issue, entry: Some(entry), doers, people, ..Look::default() }
 }
 
 fn merged(members: Value, look: &Look) -> Value {
@@ -165,7 +167,7 @@ fn our_own_doing_is_known_by_any_name() {
     assert!(robot.did(&by(json!({"email": "robot@x.y"})), None));
     assert!(!maria.did(&by(json!({"login": "ivan"})), Some(&look())), "the body comes first");
     assert!(maria.did(&by(json!({"display": "Somebody"})), Some(&look())), "a name alone says nothing");
-    let last = Look { entry: None, ..look() };
+    let last = Look { entry: None, doers: Vec::new(), ..look() };
     assert!(!maria.did(&event(json!({})), Some(&last)), "the last change may be a later one");
     assert!(robot.is(&read(json!({"id": "9", "cloudUid": "aje5"}))) && !robot.is(&read(json!({"display": "x"}))));
 }
