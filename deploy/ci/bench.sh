@@ -38,9 +38,11 @@ case "${1:-}" in ready | gone) ;; *) usage "the first word is neither ready nor 
 [ -n "${CAMPANILE_BENCH_SECRET:-}" ] || usage "CAMPANILE_BENCH_SECRET is not set"
 branch=$(branch) || usage "no variable of a pipeline names the branch, and git is on none"
 
+# With the time of the call: a bench that comes, goes and comes again is no call that came twice.
+at=$(date -u +%Y-%m-%dT%H:%M:%SZ)
 # The secret goes in by standard input: everybody on the machine sees a process' arguments.
 printf 'header = "Authorization: Bearer %s"\n' "$CAMPANILE_BENCH_SECRET" |
     curl --config - --silent --show-error --fail --max-time 15 --retry 2 --retry-connrefused \
         --data-urlencode "branch=$branch" --data-urlencode "url=$2" --data-urlencode "state=$1" \
-        "$CAMPANILE_BENCH_TO" || exit 1
+        --data-urlencode "at=$at" "$CAMPANILE_BENCH_TO" || exit 1
 echo

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::Args;
 use http::{HeaderValue, StatusCode, Uri};
+use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 
@@ -68,7 +69,7 @@ pub async fn bench_link(
     clock: &Clock,
     out: &mut dyn Write,
 ) -> Result<End, Stop> {
-    let body = body(bench, env, git)?;
+    let body = body(bench, env, git, clock.now())?;
     let Receiver { to, secret } = receiver(bench, env)?;
     let authorization = HeaderValue::try_from(format!("Bearer {}", secret.expose_secret()));
     let mut authorization = authorization.map_err(|_| {
@@ -88,7 +89,13 @@ pub async fn bench_link(
     Ok(End::Done)
 }
 
-fn body(bench: &Bench, env: &dyn Fn(&str) -> Option<String>, git: &dyn Fn() -> Option<String>) -> Result<Value, Stop> {
+/// With the time of the call: a bench that comes, goes and comes again is no call that came twice.
+fn body(
+    bench: &Bench,
+    env: &dyn Fn(&str) -> Option<String>,
+    git: &dyn Fn() -> Option<String>,
+    at: Timestamp,
+) -> Result<Value, Stop> {
     let mut body = Map::new();
     if let Some(issue) = &bench.issue {
         body.insert("issue".to_owned(), issue.as_str().into());
@@ -104,6 +111,7 @@ fn body(bench: &Bench, env: &dyn Fn(&str) -> Option<String>, git: &dyn Fn() -> O
     }
     body.extend(bench.url.as_ref().map(|url| ("url".to_owned(), url.as_str().into())));
     body.insert("state".to_owned(), if bench.gone { "gone" } else { "ready" }.into());
+    body.insert("at".to_owned(), at.to_string().into());
     Ok(body.into())
 }
 

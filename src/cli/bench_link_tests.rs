@@ -95,7 +95,10 @@ async fn what_is_sent_is_what_the_flags_say() {
     ] {
         let (ended, fixture) = told_to(taken(), flags).await;
         assert_eq!(ended, Ok("taken: event 7\n".to_owned()), "{flags:?}");
-        assert_eq!(fixture.body(0), body);
+        let mut sent = fixture.body(0);
+        let at = sent.as_object_mut().unwrap().remove("at").unwrap();
+        assert!(at.as_str().unwrap().parse::<Timestamp>().is_ok(), "{at}");
+        assert_eq!(sent, body);
         let request = &fixture.requests()[0];
         assert!(request.starts_with("POST /hooks/benches HTTP/1.1\r\n"), "{request}");
         let head = request.to_lowercase();

@@ -31,6 +31,8 @@ async fn bench_link_ends_with_0_1_2() {
     let flags = [&flags[..], &["--issue", "TEST-7"]].concat();
     let taken = run(folder.path(), &[secret], &flags).await.done();
     assert!(taken.starts_with("taken: event "), "{taken}");
+    let again = run(folder.path(), &[secret], &flags).await.done();
+    assert!(again.starts_with("taken: event ") && again != taken, "a bench that comes again is news: {again}");
 
     let forged = run(folder.path(), &[("CAMPANILE_BENCH_SECRET", "another")], &flags).await.refused();
     assert!(forged.contains("does not take the secret") && !forged.contains("another"), "{forged}");
