@@ -125,9 +125,14 @@ impl Core {
     /// may have gone back, and others may have been told to pause.
     pub fn committed(&self, began: Instant) {
         self.count_commit(began);
-        if !*self.writes.succeed.borrow() {
+        if !self.can_write() {
             self.look.notify_one();
         }
+    }
+
+    /// Whether the last write went through.
+    pub fn can_write(&self) -> bool {
+        *self.writes.succeed.borrow()
     }
 
     pub fn count_commit(&self, began: Instant) {

@@ -338,7 +338,7 @@ impl Outbox for Postgres {
     }
 
     fn can_write(&self) -> bool {
-        *self.core.writes.succeed.borrow()
+        self.core.can_write()
     }
 
     fn writable(&self) -> watch::Receiver<bool> {

@@ -108,7 +108,7 @@ pub async fn make_lanes(whole: &Transaction<'_>, spots: impl Iterator<Item = &Sp
 pub async fn take(core: Arc<Core>, mut front: Front<Arrival, Accepted>) {
     while let Some(batch) = front.next_without_twins(LARGEST, |arrival| arrival.fingerprint).await {
         let calls = admit(&core, batch).await;
-        let ends = write(&core, calls.len(), |range| together(&core, &calls[range])).await;
+        let ends = in_runs(&core, &calls).await;
         for (call, end) in calls.into_iter().zip(ends) {
             match end.transpose() {
                 Some(end) => answer(&core, call, end),
@@ -160,13 +160,21 @@ async fn admit(core: &Core, batch: Vec<Taking>) -> Vec<Call> {
 /// `None`: what the call was a duplicate of has been forgotten since.
 type End = Option<Accepted>;
 
-/// The calls that have a guard go one by one: each is stored whole or not at all.
-async fn together(core: &Core, calls: &[Call]) -> Result<Ends<End>, Refusal> {
+/// The calls that have a guard go one by one: each is stored whole or not at all. A run is a transaction of its own, and
+/// what it came to stays, whatever becomes of the next.
+async fn in_runs(core: &Core, calls: &[Call]) -> Ends<End> {
     let mut ends: Ends<End> = Vec::with_capacity(calls.len());
     for run in calls.chunk_by(|one, next| one.request.what.guard.is_none() && next.request.what.guard.is_none()) {
-        ends.extend(stored(core, run).await?);
+        match ends.last() {
+            // Nobody answers: to ask once for each of them would keep the callers waiting.
+            Some(Err(error @ OutboxError::Unavailable(_))) if !core.can_write() => {
+                let error = again(error);
+                ends.extend(run.iter().map(|_| Err(again(&error))));
+            }
+            _ => ends.extend(write(core, run.len(), |range| stored(core, &run[range])).await),
+        }
     }
-    Ok(ends)
+    ends
 }
 
 async fn stored(core: &Core, calls: &[Call]) -> Result<Ends<End>, Refusal> {
