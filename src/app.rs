@@ -15,8 +15,8 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
-pub use self::parts::kind;
 use self::parts::{Ground, Parts, Sharers};
+pub use self::parts::{kind, tracker_client};
 pub use self::reload::Reloader;
 use self::reload::Start;
 use crate::admin::Api;

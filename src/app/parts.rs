@@ -47,6 +47,30 @@ pub struct Ground<'a> {
     pub sharers: Sharers,
 }
 
+/// The way to Tracker for a command, where no server runs: by the same settings, through the same stack, at the same
+/// rate. `None`: the configuration has no `tracker.token`.
+///
+/// # Errors
+/// A token without a value, an address or an organisation that no call can be made with.
+pub fn tracker_client(
+    config: &Config,
+    env: &dyn Fn(&str) -> Option<String>,
+    clock: &Clock,
+    random: &mut fastrand::Rng,
+) -> Result<Option<tracker::Client>, StartError> {
+    let transport = Transport::new(clock.clone()).map_err(StartError::Transport)?;
+    let ground = Ground {
+        transport: &transport,
+        metrics: &Arc::default(),
+        clock,
+        env,
+        breaker_of: &|_| None,
+        sharers: Arc::new(|| 1),
+    };
+    let accounts = Accounts { config, secrets: &Resolver { config, env }, ground: &ground };
+    Ok(accounts.of_issues(random.u64(..))?.0)
+}
+
 pub type Sharers = Arc<dyn Fn() -> usize + Send + Sync>;
 
 pub struct Parts {
