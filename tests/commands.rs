@@ -16,10 +16,10 @@ use crate::harness::World;
 use crate::harness::child::BINARY;
 
 /// How a command ended and what it said.
-struct Ran {
-    code: Option<i32>,
-    out: String,
-    err: String,
+pub struct Ran {
+    pub code: Option<i32>,
+    pub out: String,
+    pub err: String,
 }
 
 impl Ran {
@@ -29,19 +29,19 @@ impl Ran {
     }
 
     #[track_caller]
-    fn done(self) -> String {
+    pub fn done(self) -> String {
         assert_eq!((self.code, self.err.as_str()), (Some(0), ""), "{}", self.out);
         self.out
     }
 
     #[track_caller]
-    fn json(self) -> Value {
+    pub fn json(self) -> Value {
         serde_json::from_str(&self.done()).unwrap()
     }
 
     /// It said what is wrong and the way out, and nothing else.
     #[track_caller]
-    fn refused(self) -> String {
+    pub fn refused(self) -> String {
         assert_eq!((self.code, self.out.as_str()), (Some(1), ""), "{}", self.err);
         self.err
     }
@@ -49,8 +49,13 @@ impl Ran {
 
 /// Runs the binary without any secret set, in a world's folder.
 async fn run_in(folder: &Path, arguments: &[&str], input: &str) -> Ran {
+    run_with_secrets(folder, arguments, input, &[]).await
+}
+
+/// Runs the binary in a folder, with only these variables set.
+pub async fn run_with_secrets(folder: &Path, arguments: &[&str], input: &str, secrets: &[(&str, &str)]) -> Ran {
     let mut command = Command::new(BINARY);
-    command.args(arguments).current_dir(folder).env_clear();
+    command.args(arguments).current_dir(folder).env_clear().envs(secrets.iter().copied());
     let (input, mut child) = (input.to_owned(), {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     });

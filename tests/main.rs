@@ -12,6 +12,7 @@ mod architecture;
 mod asking;
 mod benches;
 mod commands;
+mod connect;
 mod connecting;
 mod crash;
 mod defaults;

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 
+use super::running::innermost;
 use super::{Configured, End, Refusal, Stop, json_line};
 use crate::clock::Clock;
 use crate::config::{Config, Secret, SourceKind, reach};
@@ -222,14 +223,9 @@ fn is_passing(status: StatusCode) -> bool {
     status.is_server_error() || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT)
 }
 
-/// With the innermost cause: the words of those around say only where it stood.
+/// With the innermost cause.
 fn reason(error: &TransportError) -> String {
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(deeper) = cause.source() {
-        cause = deeper;
-    }
-    let cause = cause.to_string();
-    let said = error.to_string();
+    let (cause, said) = (innermost(error).to_string(), error.to_string());
     if cause == said { said } else { format!("{said}: {cause}") }
 }
 

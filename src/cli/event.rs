@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::{Refusal, Stop};
 use crate::app::{kind, reader};
 use crate::clock::Clock;
-use crate::config::{Config, SourceKind};
+use crate::config::{self, Config, SourceKind};
 use crate::event::Document;
 use crate::finding::suggest;
 use crate::source::{Call, Read, Said, Secrets, Source};
@@ -40,6 +40,20 @@ pub struct Told {
 impl Told {
     pub fn document(&self) -> Document<'_> {
         Document::new(&self.json, None)
+    }
+}
+
+/// The source of this name; without one the first of kind `tracker`.
+pub fn source<'a>(config: &'a Config, name: Option<&str>) -> Result<&'a config::Source, Refusal> {
+    let mut sources = config.sources.iter();
+    match name {
+        None => sources.find(|source| source.kind == SourceKind::Tracker).ok_or_else(|| {
+            Refusal::new("no source of kind `tracker` is configured").hint("say which by `--source NAME`")
+        }),
+        Some(name) => sources.find(|source| source.name.as_str() == name).ok_or_else(|| {
+            let known = config.sources.iter().map(|source| source.name.as_str());
+            Refusal::new(format!("no source is named `{name}`")).hint(suggest(name, "sources", known))
+        }),
     }
 }
 
@@ -99,20 +113,7 @@ impl EventFile {
 
     /// A body, read as the source would read it.
     fn call(&self, body: &[u8], config: &Config) -> Result<Told, Stop> {
-        let configured = match &self.source {
-            None => config.sources.iter().find(|source| source.kind == SourceKind::Tracker),
-            Some(name) => config.sources.iter().find(|source| source.name.as_str() == name),
-        };
-        let Some(configured) = configured else {
-            let known = config.sources.iter().map(|source| source.name.as_str());
-            return Err(match &self.source {
-                None => Refusal::new("no source of kind `tracker` is configured").hint("say which by `--source NAME`"),
-                Some(name) => {
-                    Refusal::new(format!("no source is named `{name}`")).hint(suggest(name, "sources", known))
-                }
-            }
-            .into());
-        };
+        let configured = source(config, self.source.as_deref())?;
         let source = Source {
             name: configured.name.clone(),
             secrets: Secrets::new([]),

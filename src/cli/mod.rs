@@ -4,6 +4,7 @@ mod admin;
 mod backup;
 mod bench_link;
 pub mod check;
+mod connect;
 mod demo;
 mod event;
 mod explain;
@@ -46,6 +47,7 @@ Examples:
   campanile explain --event call.json                  where this call would lead, and why
   campanile render critical --event call.json          what `critical` would say of it
   campanile deliveries list --state dead               what was given up, and why
+  campanile connect TEST --dry-run                     the triggers of a queue that are lacking
   campanile backup /backups/campanile.db               a copy, while the bridge runs
   campanile bench-link --url https://test-1.example.com  where a branch can be tried, from a pipeline
   campanile serve --config /etc/campanile/config.yaml
@@ -114,6 +116,26 @@ Examples:
         #[arg(long)]
         json: bool,
     },
+    /// Make and mend a queue's triggers, so that Tracker calls the bridge
+    ///
+    /// One trigger for each event, with the body, the header and the conditions that README recommends. Asked again, it
+    /// writes only what is not as it should be; triggers that are not its own, by name and address, it never touches.
+    /// Needs `server.public_url` and `tracker.token`, whose owner may change the queue's settings.
+    #[command(after_help = "\
+Examples:
+  campanile connect TEST --dry-run
+  campanile connect TEST --events created,status_changed --config /etc/campanile/config.yaml
+  campanile connect TEST --print          what to paste by hand, where no token may change the queue
+  campanile connect TEST --secret-again   after the source's secret was changed")]
+    Connect(connect::Connect),
+    /// Switch off a queue's triggers that call the bridge, and no others
+    ///
+    /// They stay in the queue, inactive; `connect` switches them on again.
+    #[command(after_help = "\
+Examples:
+  campanile disconnect TEST --dry-run
+  campanile disconnect TEST --events assigned")]
+    Disconnect(connect::Disconnect),
     /// List what was received, show an event, replay its dead letters
     #[command(subcommand, after_help = LISTING_HELP)]
     Events(store::Events),
@@ -317,6 +339,8 @@ impl Command {
                 let clock = Clock::machine();
                 waited_for(bench_link::bench_link(&bench, &env, &bench_link::checked_out, &clock, out))
             }
+            Self::Connect(asked) => waited_for(connect::connect(&asked, &env, &Clock::machine(), out)),
+            Self::Disconnect(asked) => waited_for(connect::disconnect(&asked, &env, &Clock::machine(), out)),
             Self::Health { ready, configured } => waited_for(health::health(&configured.config, ready, out)),
             Self::Schema => {
                 write!(out, "{}", config::SCHEMA)?;

@@ -49,14 +49,7 @@ impl Running {
         match answer {
             Ok(answer) => Ok(Some(answer)),
             Err(error) if error.downcast_ref().is_some_and(legacy::Error::is_connect) => Ok(None),
-            Err(error) => {
-                // The client's own words say only where it stood.
-                let mut cause: &dyn Error = &*error;
-                while let Some(deeper) = cause.source() {
-                    cause = deeper;
-                }
-                Err(cause.to_string().into())
-            }
+            Err(error) => Err(innermost(&*error).to_string().into()),
         }
     }
 
@@ -64,6 +57,15 @@ impl Running {
         let (head, body) = self.client.request(request).await?.into_parts();
         Ok((head.status, Limited::new(body, LONGEST).collect().await?.to_bytes()))
     }
+}
+
+/// The first cause: the words of those around it say only where it stood.
+pub fn innermost<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
+    let mut cause = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    cause
 }
 
 /// An address that is bound for everybody is reached by loopback: by IPv4's, which `[::]` takes too, and which a

@@ -143,6 +143,10 @@ impl Api {
         self.pages(url, queue, None, MOST_PAGES, |trigger: &Trigger| trigger.id.clone()).await
     }
 
+    pub async fn trigger(&self, queue: &str, id: &str) -> Result<Trigger, Error> {
+        self.one(self.at(&["queues", queue, "triggers", id])?, queue).await
+    }
+
     pub async fn create_trigger(&self, queue: &str, trigger: &Value) -> Result<Trigger, Error> {
         let reply = self.ask(Method::POST, self.at(&["queues", queue, "triggers"])?, Some(trigger), queue).await?;
         made(&reply, "the trigger", |trigger: &Trigger| trigger.id.is_some())

@@ -4,6 +4,7 @@
 pub mod action;
 mod api;
 pub mod client;
+pub mod connect;
 pub mod error;
 mod field;
 pub mod format;

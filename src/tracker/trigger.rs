@@ -22,8 +22,8 @@ pub enum Watched {
     Assigned,
 }
 
-/// Fields whose change is an `updated`. An assignee's has a trigger of its own where both are wanted.
-const UPDATES: [&str; 6] = ["assignee", "priority", "deadline", "summary", "description", "tags"];
+/// Fields whose change is an `updated`. An assignee's is an `assigned`: in both it would be told twice.
+pub const UPDATES: [&str; 5] = ["priority", "deadline", "summary", "description", "tags"];
 
 impl Watched {
     pub const ALL: [Self; 5] = [Self::Created, Self::StatusChanged, Self::CommentAdded, Self::Updated, Self::Assigned];
@@ -81,6 +81,7 @@ impl Watched {
 /// One trigger as it should stand in a queue.
 #[derive(Clone, Debug)]
 pub struct Wanted {
+    watched: Watched,
     name: String,
     conditions: Value,
     endpoint: String,
@@ -101,12 +102,17 @@ impl Wanted {
     /// `public_url`: without a slash at its end. `secret`: what the source takes in [`SECRET_HEADER`].
     pub fn of(watched: Watched, public_url: &str, source: &str, secret: &SecretString) -> Self {
         Self {
+            watched,
             name: format!("Campanile {source}: {}", watched.as_str()),
             conditions: watched.conditions(),
             endpoint: format!("{}/hooks/{source}", public_url.trim_end_matches('/')),
             body: watched.body(),
             secret: secret.clone(),
         }
+    }
+
+    pub fn watched(&self) -> Watched {
+        self.watched
     }
 
     pub fn name(&self) -> &str {
@@ -141,8 +147,18 @@ impl Wanted {
 
     /// Whether a trigger is this one. A name alone does not make it ours: two bridges may serve one queue.
     pub fn is(&self, trigger: &Trigger) -> bool {
+        self.has_name(trigger) && webhook(trigger).is_some_and(|it| said(it, "endpoint") == self.endpoint)
+    }
+
+    /// Whether a trigger has our name, which people may give too.
+    pub fn has_name(&self, trigger: &Trigger) -> bool {
         trigger.name.as_deref() == Some(&self.name)
-            && webhook(trigger).is_some_and(|it| said(it, "endpoint") == self.endpoint)
+    }
+
+    /// Whether any of a trigger's actions calls our address.
+    pub fn is_called_by(&self, trigger: &Trigger) -> bool {
+        let mut actions = trigger.actions.as_array().into_iter().flatten().filter_map(Value::as_object);
+        actions.any(|action| said(action, "type") == "Webhook" && said(action, "endpoint") == self.endpoint)
     }
 
     /// What is to be mended in a trigger that is this one. None: nothing needs to be written.

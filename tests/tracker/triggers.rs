@@ -33,10 +33,9 @@ async fn what_is_wanted_fires_and_stands_as_wanted() {
     world.tracker.change_status("TEST-2", "inProgress", ivan).unwrap();
     world.tracker.comment("TEST-2", "so", ivan).unwrap();
     world.tracker.update("TEST-2", json!({"priority": "critical"}).as_object().unwrap(), ivan).unwrap();
-    world.clock.pass(std::time::Duration::from_secs(1)); // or the next `updated` would be the one of before, sent again
     world.tracker.update("TEST-2", json!({"assignee": "maria.petrova"}).as_object().unwrap(), ivan).unwrap();
     world.tracker.update("TEST-2", json!({"storyPoints": 3}).as_object().unwrap(), ivan).unwrap();
-    world.tracker.wait_for_sent(6, 0).await;
+    world.tracker.wait_for_sent(5, 0).await;
     let mut told: Vec<String> = Vec::new();
     for entry in world.tracker.log() {
         assert_eq!(entry["response"]["statusCode"], 202, "{entry}");
@@ -50,7 +49,7 @@ async fn what_is_wanted_fires_and_stands_as_wanted() {
         ));
     }
     told.sort();
-    assert_eq!(told, ["assigned", "comment_added with its id", "created", "status_changed", "updated", "updated"]);
+    assert_eq!(told, ["assigned", "comment_added with its id", "created", "status_changed", "updated"]);
     let id = standing[0].id.as_deref().unwrap();
     let day = |day: &str| format!("2026-05-{day}T00:00:00Z").parse().unwrap();
     let log = world.api.webhook_log("TEST", id, day("12"), day("13"), 100).await.unwrap();
