@@ -41,6 +41,9 @@ pub const TELEGRAM: &str = "-1001234567890";
 
 /// How a world differs from the usual one.
 pub struct Setup {
+    /// The repository's own config.yaml, with the addresses of this machine in it, and this change. Of what follows, the
+    /// services alone count then.
+    pub shipped: Option<Box<dyn Fn(String) -> String + Send + Sync>>,
     pub store: String,
     pub routes: String,
     pub channels: String,
@@ -72,6 +75,7 @@ impl Default for Setup {
 impl Setup {
     pub fn on(clock: Clock) -> Self {
         Self {
+            shipped: None,
             store: "sqlite://data/campanile.db".into(),
             routes: "  - channels: [ops-slack, ops-telegram]\n".into(),
             channels: format!("  ops-slack: {{slack: {SLACK}}}\n  ops-telegram: {{telegram: {TELEGRAM}}}\n"),
@@ -101,6 +105,21 @@ impl Setup {
             telegram: TelegramOptions::new(clock).token(TELEGRAM_TOKEN),
             ..setup
         }
+    }
+
+    /// The configuration that is shipped, as it is, between services with their real limits.
+    pub fn shipped(change: impl Fn(String) -> String + Send + Sync + 'static) -> Self {
+        let setup = Self::paced().with_tracker();
+        let tracker = setup.tracker.map(|tracker| tracker.organization("1234567"));
+        let secrets = vec![
+            ("TRACKER_HOOK_SECRET", HOOK_SECRET),
+            ("SLACK_BOT_TOKEN", SLACK_TOKEN),
+            ("TELEGRAM_BOT_TOKEN", TELEGRAM_TOKEN),
+            ("BITBUCKET_SECRET", "bitbucket-s3cret"),
+            ("BENCH_SECRET", "bench-s3cret"),
+            ("LINKS_TOKEN", "links-t0ken"),
+        ];
+        Self { shipped: Some(Box::new(change)), tracker, secrets, ..setup }
     }
 
     /// With a Tracker whose queue TEST has the issues TEST-1 to TEST-3, all open.
@@ -152,6 +171,21 @@ pub fn config_text(setup: &Setup, slack_url: &str, telegram_url: &str, listen: &
     )
 }
 
+/// The repository's config.yaml at addresses of this machine.
+fn shipped_text(slack_url: &str, telegram_url: &str) -> String {
+    let mut text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/config.yaml")).unwrap();
+    for (shipped, here) in [
+        ("\"[::]:8080\"", "\"127.0.0.1:0\""),
+        ("\"127.0.0.1:8081\"", "\"127.0.0.1:0\""),
+        ("https://slack.com/api", slack_url),
+        ("https://api.telegram.org", telegram_url),
+    ] {
+        assert!(text.contains(shipped), "{shipped}");
+        text = text.replace(shipped, here);
+    }
+    text
+}
+
 pub fn secrets() -> HashMap<&'static str, String> {
     HashMap::from([
         ("HOOK", HOOK_SECRET.to_owned()),
@@ -193,12 +227,17 @@ impl World {
         let telegram = TelegramSimulator::start(LOOPBACK, setup.telegram.clone()).await.unwrap();
         let folder = tempfile::tempdir().unwrap();
         let telegram_url = format!("http://{}", telegram.addr());
-        let mut text = config_text(&setup, &slack.api_url(), &telegram_url, "127.0.0.1:0", "127.0.0.1:0");
+        let mut text = match &setup.shipped {
+            Some(change) => change(shipped_text(&slack.api_url(), &telegram_url)),
+            None => config_text(&setup, &slack.api_url(), &telegram_url, "127.0.0.1:0", "127.0.0.1:0"),
+        };
         let tracker = match setup.tracker.clone() {
             Some(options) => Some(TrackerSimulator::start(LOOPBACK, options).await.unwrap()),
             None => None,
         };
-        if let Some(tracker) = &tracker {
+        if let (Some(tracker), Some(_)) = (&tracker, &setup.shipped) {
+            text = text.replace("https://api.tracker.yandex.net", &tracker.api_url());
+        } else if let Some(tracker) = &tracker {
             let (url, keys) = (tracker.api_url(), setup.tracker_keys);
             text += &format!(
                 "tracker: {{url: '{url}', token: {{env: TRACKER_TOKEN}}, org_id: \"1\", queues: [TEST]{keys}}}\n"
