@@ -25,6 +25,7 @@ mod enrichment;
 mod faults;
 mod fuzzed;
 mod hostile;
+mod import;
 mod limits;
 mod metrics;
 mod outbox;

@@ -5,7 +5,10 @@ use axum::{Json, Router, routing::get};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use crate::harness::{Answer, LOOPBACK, Setup, World};
+use crate::commands::run_with_secrets;
+use crate::harness::{
+    Answer, HOOK_SECRET, LOOPBACK, SLACK_TOKEN, Setup, TELEGRAM, TELEGRAM_TOKEN, TRACKER_TOKEN, World,
+};
 use crate::reviews::{Call, SECRET};
 
 const RECORDED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/code-hosts/bitbucket-cloud");
@@ -86,4 +89,61 @@ async fn a_deployed_bench_lands_in_the_issues_field_and_leaves_it() {
     assert_eq!(bench(&world.tracker().issue("TEST-2")).as_deref(), Some("https://other.example.com"));
     report(json!({"branch": "feature/TEST-2-logout", "url": "https://other.example.com", "state": "gone"})).await;
     world.until_issue("TEST-2", |issue| bench(issue).is_none()).await;
+}
+
+/// The repository's own config.yaml over the world's simulators, with Tracker asked for the issue.
+fn shipped(world: &World) -> String {
+    let shipped = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/config.yaml")).unwrap();
+    let (tracker, slack) = (world.tracker().api_url(), world.slack.api_url());
+    let telegram = format!("http://{}", world.telegram.addr());
+    [
+        ("https://api.tracker.yandex.net", tracker.as_str()),
+        ("org_id: \"1234567\"", "org_id: \"1\""),
+        ("https://slack.com/api", &slack),
+        ("https://api.telegram.org", &telegram),
+        ("secret: {env: TRACKER_HOOK_SECRET}}", "secret: {env: TRACKER_HOOK_SECRET}, enrich: true}"),
+    ]
+    .into_iter()
+    .fold(shipped, |text, (from, to)| {
+        assert!(text.contains(from), "{from}");
+        text.replacen(from, to, 1)
+    })
+}
+
+#[tokio::test]
+async fn a_trigger_notifies_slack_and_telegram() {
+    let secrets = vec![
+        ("TRACKER_TOKEN", TRACKER_TOKEN),
+        ("TRACKER_HOOK_SECRET", HOOK_SECRET),
+        ("SLACK_BOT_TOKEN", SLACK_TOKEN),
+        ("TELEGRAM_BOT_TOKEN", TELEGRAM_TOKEN),
+        ("BITBUCKET_SECRET", SECRET),
+        ("BENCH_SECRET", "bench-s3cret"),
+        ("LINKS_TOKEN", "links-s3cret"),
+    ];
+    let mut world = Setup { secrets: secrets.clone(), ..Setup::default().with_tracker() }.start().await;
+    let config = shipped(&world);
+    world.restart_with(|_| config.clone()).await;
+
+    // "Create a trigger", five times, by one command.
+    let reached =
+        config.replacen("# public_url: https://bells.example.com", &format!("public_url: {}", world.public_url("")), 1);
+    std::fs::write(world.config_path(), reached).unwrap();
+    let out = run_with_secrets(world.folder.path(), &["connect", "TEST"], "", &secrets).await.done();
+    assert_eq!(out.matches("created  ").count(), 5, "{out}");
+
+    // "The issue's priority becomes critical": both messengers hear of it, with what the issue says.
+    world.tracker().update("TEST-1", json!({"priority": "critical"}).as_object().unwrap(), "ivan.ivanov").unwrap();
+    let topic = format!("{TELEGRAM}/7");
+    world.until_posted(1, 1).await;
+    for text in [world.slack_texts().remove(0), world.telegram.posted(&topic)[0].seen.text.clone()] {
+        assert!(text.contains("TEST-1") && text.contains("Summary of TEST-1"), "{text}");
+    }
+    // "A comment on another one": its route leads to Slack alone, with the comment's text, which the trigger cannot send.
+    world.tracker().comment("TEST-2", "Смотрю \"логи\"\nи трассы", "maria.petrova").unwrap();
+    world.until_posted(2, 1).await;
+    let text = world.slack_texts().remove(1);
+    assert!(text.contains("TEST-2") && text.contains("Смотрю \"логи\""), "{text}");
+    world.until_all("delivered").await;
+    assert_eq!(world.telegram.posted(&topic).len(), 1);
 }

@@ -185,7 +185,7 @@ fn shown(source: &config::Source) -> String {
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is the outside")]
-fn api(config: &Config, env: Env<'_>, clock: &Clock) -> Result<Api, Refusal> {
+pub fn api(config: &Config, env: Env<'_>, clock: &Clock) -> Result<Api, Refusal> {
     let client = tracker_client(config, env, clock, &mut fastrand::Rng::new());
     let client = client.map_err(|error| Refusal::new(error.to_string()))?.ok_or_else(|| {
         Refusal::new("the configuration has no `tracker.token`, and Tracker shows no queue without one")
@@ -194,7 +194,7 @@ fn api(config: &Config, env: Env<'_>, clock: &Clock) -> Result<Api, Refusal> {
     Ok(client.free())
 }
 
-fn refusal(error: Error, queue: &str) -> Refusal {
+pub fn refusal(error: Error, queue: &str) -> Refusal {
     let (what, hint) = explained(&error, queue);
     Refusal { what, hint }
 }

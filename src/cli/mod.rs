@@ -10,6 +10,7 @@ mod event;
 mod explain;
 mod follow;
 mod health;
+mod import;
 mod preview;
 mod progress;
 mod render;
@@ -136,6 +137,15 @@ Examples:
   campanile disconnect TEST --dry-run
   campanile disconnect TEST --events assigned")]
     Disconnect(connect::Disconnect),
+    /// Propose channels, routes and templates for a queue's triggers that call Slack or Telegram by themselves
+    ///
+    /// Reads the triggers, writes nothing, and names whatever could not be carried over. Tokens and webhooks' addresses are
+    /// not printed: they stand as {env: NAME}.
+    #[command(after_help = "\
+Examples:
+  campanile import-triggers TEST
+  campanile import-triggers TEST --json | jq -r .config")]
+    ImportTriggers(import::Import),
     /// List what was received, show an event, replay its dead letters
     #[command(subcommand, after_help = LISTING_HELP)]
     Events(store::Events),
@@ -340,6 +350,7 @@ impl Command {
                 waited_for(bench_link::bench_link(&bench, &env, &bench_link::checked_out, &clock, out))
             }
             Self::Connect(asked) => waited_for(connect::connect(&asked, &env, &Clock::machine(), out)),
+            Self::ImportTriggers(asked) => waited_for(import::import_triggers(&asked, &env, &Clock::machine(), out)),
             Self::Disconnect(asked) => waited_for(connect::disconnect(&asked, &env, &Clock::machine(), out)),
             Self::Health { ready, configured } => waited_for(health::health(&configured.config, ready, out)),
             Self::Schema => {

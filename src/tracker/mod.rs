@@ -8,6 +8,7 @@ pub mod connect;
 pub mod error;
 mod field;
 pub mod format;
+pub mod import;
 pub mod issue;
 pub mod known;
 pub mod look;

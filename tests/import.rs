@@ -1,0 +1,150 @@
+//! `import-triggers`: triggers that call the messengers by themselves, as a configuration that works; and their bodies as
+//! they are, with only the address changed.
+
+use campanile::config;
+use campanile::template::Templates;
+use serde_json::{Value, json};
+
+use crate::harness::{HOOK_SECRET, SLACK, Setup, TELEGRAM, World};
+
+/// Of the tutorials (reference T, 3.3), with marks around them.
+const SLACK_BODY: &str = r#"{"link_names": true, "text": "*@tracker*, пора тестировать <https://tracker.yandex.ru/{{issue.key}}|{{issue.key}}>: {{issue.summary}}"}"#;
+const TELEGRAM_BODY: &str = r#"{"chat_id": "CHAT", "message_thread_id": "7", "parse_mode": "markdown",
+"text": "*Готово* [{{issue.key}}: {{issue.summary}}](https://tracker.yandex.ru/{{issue.key}})\nСтатус: {{issue.status}}", "disable_notification": true}"#;
+const SUMMARY: &str = "Кнопка \"Сохранить\" не_работает *везде* \\ </b>";
+
+fn trigger(name: &str, conditions: Value, endpoint: &str, body: &str) -> Value {
+    json!({"name": name, "conditions": conditions, "actions": [{"type": "Webhook", "endpoint": endpoint,
+        "method": "POST", "contentType": "application/json; charset=UTF-8", "authContext": {"type": "noauth"}, "body": body}]})
+}
+
+fn became(status: &str) -> Value {
+    json!([{"type": "FieldBecameEqual", "field": "status", "value": status}])
+}
+
+/// Everything that an import says, with whatever it made.
+struct Imported {
+    config: String,
+    templates: serde_json::Map<String, Value>,
+    notes: String,
+}
+
+impl World {
+    async fn import(&self) -> Imported {
+        let told = self.run_public(&["import-triggers", "TEST", "--json"]).await.json();
+        let text = self.run_public(&["import-triggers", "TEST"]).await.done();
+        for secret in ["B0SECRET", "123456:", "xoxb-"] {
+            assert!(!told.to_string().contains(secret) && !text.contains(secret), "{text}");
+        }
+        let config = told["config"].as_str().unwrap().to_owned();
+        assert!(text.contains(&config), "{text}");
+        let templates = told["templates"].as_object().unwrap().clone();
+        assert!(templates.values().all(|template| text.contains(template.as_str().unwrap())), "{text}");
+        Imported { config, templates, notes: told["notes"].to_string() }
+    }
+
+    /// The world's configuration with what was proposed pasted into it, its templates beside it.
+    fn paste(&self, imported: &Imported, text: &str) -> String {
+        let folder = self.folder.path().join("templates");
+        std::fs::create_dir_all(&folder).unwrap();
+        for (file, template) in &imported.templates {
+            std::fs::write(folder.join(file), template.as_str().unwrap()).unwrap();
+        }
+        let (channels, routes) = imported.config.split_once("routes:\n").unwrap();
+        let channels = channels.strip_prefix("channels:\n").unwrap_or(channels);
+        let text = text.replacen("channels:\n", &format!("channels:\n{channels}"), 1);
+        text.replacen("routes:\n", &format!("routes:\n{routes}"), 1)
+    }
+}
+
+#[tokio::test]
+async fn what_is_proposed_says_what_the_triggers_said() {
+    let mut world = Setup { routes: "  - {channels: [ops-slack], disabled: true}\n".into(), ..Setup::default() }
+        .with_tracker()
+        .start()
+        .await;
+    let telegram = format!("http://{}/bot123456:t0ken/sendMessage", world.telegram.addr());
+    let slack = format!("{}/chat.postMessage", world.slack.api_url());
+    let in_channel = SLACK_BODY.replace("{\"link", &format!("{{\"channel\": \"{SLACK}\", \"link"));
+    let hook = "https://hooks.slack.com/services/T0/B0SECRET/x";
+    for made in [
+        trigger("Пора \"тестировать\": '1'", became("readyForTest"), &slack, &in_channel),
+        trigger("Готово", became("readyForTest"), &telegram, &TELEGRAM_BODY.replace("CHAT", TELEGRAM)),
+        trigger("By webhook", became("closed"), hook, SLACK_BODY),
+        trigger("Elsewhere", became("closed"), "https://example.com/", "{}"),
+    ] {
+        world.tracker().make_trigger("TEST", &made).unwrap();
+    }
+    let before = world.tracker().triggers("TEST");
+    let imported = world.import().await;
+    assert_eq!(world.tracker().triggers("TEST"), before, "nothing is written");
+    insta::assert_snapshot!(imported.config);
+    insta::assert_json_snapshot!(imported.templates);
+    assert!(imported.notes.contains("link_names"), "{}", imported.notes);
+
+    // It is taken as it is, and the queue's triggers are replaced by ours.
+    world.secrets.insert("SLACK_WEBHOOK_1", hook.into());
+    let text = std::fs::read_to_string(world.config_path()).unwrap();
+    let pasted = world.paste(&imported, &text).replace("secret: {env: HOOK}", "secret: {env: HOOK}, enrich: true");
+    std::fs::write(world.config_path(), &pasted).unwrap();
+    let loaded = config::load(&world.config_path(), &|_| Vec::new()).unwrap_or_else(|it| panic!("{it:#?}\n{pasted}"));
+    let (templates, findings) = Templates::load(loaded.config.templates.as_deref());
+    assert_eq!((findings, loaded.config.unknown_templates(&templates.names())), (vec![], vec![]));
+    world.restart().await;
+    for old in &before {
+        let (id, off) = (&old["id"], json!({"active": false}));
+        let url = format!("{}/v3/queues/TEST/triggers/{id}?version=1", world.tracker().api_url());
+        let request = world.http.call(http::Method::PATCH, &url).header("x-org-id", "1");
+        let token = format!("OAuth {}", crate::harness::TRACKER_TOKEN);
+        assert_eq!(request.header("authorization", token).json(&off).await.status, 200);
+    }
+    world.run_public(&["connect", "TEST", "--events", "status_changed"]).await.done();
+    let summary = json!({"summary": SUMMARY});
+    world.tracker().update("TEST-1", summary.as_object().unwrap(), "ivan.ivanov").unwrap();
+    world.tracker().change_status("TEST-1", "readyForTest", "maria.petrova").unwrap();
+    world.until_posted(1, 1).await;
+    let said = &world.slack_texts()[0];
+    assert!(said.contains("пора тестировать TEST-1: Кнопка \"Сохранить\""), "{said}");
+    let topic = world.telegram.posted(&format!("{TELEGRAM}/7"));
+    let said = &topic[0].seen.text;
+    assert!(said.starts_with(&format!("Готово TEST-1: {SUMMARY}")), "{said}");
+    assert!(said.contains("\nСтатус: "), "{said}");
+}
+
+#[tokio::test]
+async fn a_queue_without_such_triggers_proposes_nothing() {
+    let world = Setup::default().with_tracker().start().await;
+    let made = trigger("Elsewhere", became("closed"), "https://example.com/hook", "{}");
+    world.tracker().make_trigger("TEST", &made).unwrap();
+    let photo = trigger("A photo", became("closed"), "https://api.telegram.org/bot123456:t0ken/sendPhoto", "{}");
+    world.tracker().make_trigger("TEST", &photo).unwrap();
+    let out = world.run_public(&["import-triggers", "TEST"]).await.done();
+    assert!(out.contains("none of 2 triggers of TEST sends messages itself"), "{out}");
+    assert!(out.contains("`sendPhoto`, which is no message") && !out.contains("123456"), "{out}");
+    let err = world.run_public(&["import-triggers", "test"]).await.refused();
+    assert!(err.contains("written in capitals: `TEST`"), "{err}");
+}
+
+#[tokio::test]
+async fn pasted_bodies_arrive_when_only_their_address_is_changed() {
+    let setup = Setup { source: "kind: tracker, secret: {env: HOOK}, url_secret: true", ..Setup::default() };
+    let setup = Setup { templates: vec![("issue.md.hbs", "{{issue.key}} {{body.text}}")], ..setup };
+    let world = setup.with_tracker().start().await;
+    let endpoint = world.public_url(&format!("/hooks/tracker/{HOOK_SECRET}"));
+    for (name, body) in [("Slack", SLACK_BODY), ("Telegram", TELEGRAM_BODY)] {
+        let conditions = became(if name == "Slack" { "readyForTest" } else { "inProgress" });
+        world.tracker().make_trigger("TEST", &trigger(name, conditions, &endpoint, body)).unwrap();
+    }
+    world.tracker().update("TEST-1", json!({"summary": SUMMARY}).as_object().unwrap(), "ivan.ivanov").unwrap();
+    for (n, status) in ["readyForTest", "inProgress"].into_iter().enumerate() {
+        world.tracker().change_status("TEST-1", status, "maria.petrova").unwrap();
+        world.until_posted(n as u64 + 1, n as u64 + 1).await;
+        world.tracker().wait_for_sent(n + 1, 0).await;
+        assert_eq!(world.tracker().log()[n]["response"]["statusCode"], 202);
+        for texts in [world.slack_texts(), world.telegram_texts()] {
+            assert!(texts[n].starts_with("TEST-1 ") && texts[n].contains("Кнопка \"Сохранить\""), "{texts:?}");
+        }
+    }
+    let event = world.api("/api/v1/events/2").await["event"]["document"].clone();
+    assert_eq!((&event["issue"]["key"], &event["event"]["degraded"]), (&json!("TEST-1"), &json!(true)));
+}
