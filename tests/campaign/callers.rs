@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::ground::Ground;
 use super::harness::{Client, HOOK_SECRET, numbered};
+use super::lanes;
 
 const CALLERS: usize = 24;
 /// A caller that waited so long tries another replica.
@@ -56,12 +57,17 @@ pub async fn call(
 }
 
 async fn until_taken(ground: &Ground, client: &Client, n: usize, random: &mut fastrand::Rng) -> Taken {
-    let (began, body) = (ground.clock.now(), numbered(n).to_string());
+    let (began, mut body, mut source) = (ground.clock.now(), numbered(n), "tracker");
+    if let Some(issue) = lanes::issue(n) {
+        (body["key"], source) = (issue.into(), lanes::ACTS);
+    }
+    let body = body.to_string();
     let mut tries = 0;
     loop {
         tries += 1;
-        let url = &ground.hooks[random.usize(..ground.hooks.len())];
-        let request = client.post(url).header("authorization", HOOK_SECRET).header("content-type", "application/json");
+        let url =
+            ground.hooks[random.usize(..ground.hooks.len())].replace("/hooks/tracker", &format!("/hooks/{source}"));
+        let request = client.post(&url).header("authorization", HOOK_SECRET).header("content-type", "application/json");
         let answer = tokio::time::timeout(PATIENCE, request.try_body(body.clone())).await;
         if let Ok(Ok(answer)) = answer
             && matches!(answer.status, 200 | 202)

@@ -6,7 +6,10 @@ use std::sync::Mutex as Locked;
 use std::time::Duration;
 
 use campanile::clock::Clock;
-use campanile::simulator::{Call, Fault, Rule, SlackOptions, SlackSimulator, TelegramOptions, TelegramSimulator};
+use campanile::simulator::{
+    Call, Fault, Rule, SlackOptions, SlackSimulator, TelegramOptions, TelegramSimulator, TrackerIssue, TrackerOptions,
+    TrackerQueue, TrackerSimulator,
+};
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
@@ -31,6 +34,7 @@ pub struct Ground {
     pub url: String,
     pub slack: SlackSimulator,
     pub telegram: TelegramSimulator,
+    pub tracker: TrackerSimulator,
     pub clock: Clock,
     /// Replicas that ended by themselves, with the last line of their log.
     pub ended: Locked<Vec<(jiff::Timestamp, usize, String)>>,
@@ -46,18 +50,30 @@ pub fn telegram_token(replica: usize) -> String {
     format!("{}:replica", 1_000 + replica)
 }
 
+pub fn tracker_token(replica: usize) -> String {
+    format!("y0_replica-{replica}")
+}
+
 impl Ground {
     /// Everything runs, but no replica is ready yet.
     pub async fn prepare(asked: &Asked, random: &mut fastrand::Rng) -> Self {
         let clock = Clock::machine();
         let mut slack = SlackOptions::new(clock.clone()).without_pace();
         let mut telegram = TelegramOptions::new(clock.clone()).without_pace();
+        let mut tracker =
+            TrackerOptions::new(clock.clone()).organization("1").queue(TrackerQueue::new("ACT", "Comments"));
+        tracker = lanes::issues().fold(tracker, |tracker, key| tracker.issue(TrackerIssue::new(key, "x")));
         for replica in 0..asked.replicas {
+            tracker = tracker.token(tracker_token(replica), "campanile-bot");
             slack = slack.token(slack_token(replica));
             telegram = telegram.token(telegram_token(replica));
         }
         let slack = SlackSimulator::start(LOOPBACK, slack).await.unwrap();
         let telegram = TelegramSimulator::start(LOOPBACK, telegram).await.unwrap();
+        let tracker = TrackerSimulator::start(LOOPBACK, tracker).await.unwrap();
+        // Few calls are changes, and it is these that may be done twice.
+        tracker.fault(Fault::LoseAnswer.chance(0.1, random.u64(..)).method("add_comment"));
+        rules(random).into_iter().for_each(|rule| tracker.fault(rule));
         rules(random).into_iter().for_each(|rule| slack.fault(rule));
         rules(random).into_iter().for_each(|rule| telegram.fault(rule));
         let postgres = Server::start(&["fsync=on"]);
@@ -70,10 +86,12 @@ impl Ground {
         for replica in 0..asked.replicas {
             let own = folder.path().join(format!("replica-{replica}"));
             std::fs::create_dir(&own).unwrap();
-            let setup = lanes::configured(Setup { store: url.clone(), ..Setup::on(clock.clone()) });
+            let setup = Setup { store: url.clone(), ..Setup::on(clock.clone()) };
+            let setup = lanes::configured(setup, &tracker.api_url());
             let mut bridge = Bridge::new(&own, &setup, &slack.api_url(), &telegram.api_url());
             bridge.env("SLACK_TOKEN", &slack_token(replica));
             bridge.env("TELEGRAM_TOKEN", &telegram_token(replica));
+            bridge.env("TRACKER_TOKEN", &tracker_token(replica));
             if clocks_are_wrong {
                 bridge.env("LD_PRELOAD", wrong_clock.to_str().unwrap());
                 bridge.env("WRONG_CLOCK", &WRONG_BY[replica % WRONG_BY.len()].to_string());
@@ -88,6 +106,7 @@ impl Ground {
             url,
             slack,
             telegram,
+            tracker,
             clock,
             ended: Locked::default(),
             folder: Locked::new(Some(folder)),
@@ -131,6 +150,7 @@ impl Ground {
     pub async fn drain(&self) -> Option<String> {
         self.slack.clear();
         self.telegram.clear();
+        self.tracker.clear();
         self.slack.fault(poison());
         self.telegram.fault(poison());
         self.slack.come_up().await.unwrap();

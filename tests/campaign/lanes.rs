@@ -1,4 +1,5 @@
-//! Where triggers lead: each to a lane of its own on both messengers, and some to lanes that several channels share.
+//! Where triggers lead: each to a lane of its own on both messengers, and some to lanes that several channels share. Some are
+//! asked about in Tracker first and become a comment on an issue.
 
 use super::harness::Setup;
 
@@ -8,6 +9,11 @@ const ROUTES: usize = 12;
 const SHARED_EVERY: usize = 3;
 /// These are refused by both messengers whatever is done: dead letters.
 const POISON_EVERY: usize = 199;
+
+/// These are of the source that enriches.
+const ACTS_EVERY: usize = 25;
+const ISSUES: usize = 8;
+pub const ACTS: &str = "acts";
 
 pub const SHARED_SLACK: &str = "C0SHARED001";
 pub const SHARED_TELEGRAM: i64 = -1_009_000;
@@ -22,11 +28,28 @@ pub struct Channel {
 }
 
 pub fn of(n: usize) -> Vec<Channel> {
-    channels(n % ROUTES)
+    match issue(n) {
+        Some(key) => {
+            vec![Channel { name: format!("issue:{key}"), place: String::new(), lane: format!("{TRACKER} {key}") }]
+        }
+        None => channels(n % ROUTES),
+    }
+}
+
+/// What the lanes of issues begin with.
+pub const TRACKER: &str = "tracker";
+
+/// The issue that this trigger comments on.
+pub fn issue(n: usize) -> Option<String> {
+    (n % ACTS_EVERY == 3).then(|| issues().nth(n / ACTS_EVERY % ISSUES).unwrap())
+}
+
+pub fn issues() -> impl Iterator<Item = String> {
+    (1..=ISSUES).map(|n| format!("ACT-{n}"))
 }
 
 pub fn is_poison(n: usize) -> bool {
-    n % POISON_EVERY == 7
+    n % POISON_EVERY == 7 && issue(n).is_none()
 }
 
 fn channels(route: usize) -> Vec<Channel> {
@@ -48,9 +71,11 @@ fn channels(route: usize) -> Vec<Channel> {
     all
 }
 
-/// Channels and routes of config.yaml.
-pub fn configured(setup: Setup) -> Setup {
-    let (mut named, mut routes) = (String::new(), String::new());
+/// Channels, sources and routes of config.yaml.
+pub fn configured(setup: Setup, tracker_url: &str) -> Setup {
+    let act = "issue: {comment: 'message {{body.n}}'}";
+    let (mut named, mut routes) =
+        (String::new(), format!("  - {{name: act, when: 'event.source == \"{ACTS}\"', {act}}}\n"));
     for route in 0..ROUTES {
         let channels = channels(route);
         for channel in &channels {
@@ -59,7 +84,11 @@ pub fn configured(setup: Setup) -> Setup {
         let names: Vec<&str> = channels.iter().map(|channel| &*channel.name).collect();
         routes += &format!("  - {{when: 'body.n % {ROUTES} == {route}', channels: [{}]}}\n", names.join(", "));
     }
-    Setup { channels: named, routes, ..setup }
+    let sources = format!("  {ACTS}: {{kind: tracker, secret: {{env: HOOK}}, enrich: true}}\n");
+    let more = format!(
+        "tracker: {{url: '{tracker_url}', token: {{env: TRACKER_TOKEN}}, org_id: '1', queues: [TEST, ACT], pace: none}}\n"
+    );
+    Setup { channels: named, sources, routes, more, ..setup }
 }
 
 /// The number in a message's text.

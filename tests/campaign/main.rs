@@ -1,6 +1,6 @@
 //! The campaign: replicas as real processes share one PostgreSQL, callers fire triggers at any of them, and everything
 //! fails that can: processes are killed and paused, the database restarts, crashes, stands still and cuts connections,
-//! messengers lose answers, reset, refuse and go away, clocks are wrong. Then the faults end, everything drains, and the
+//! messengers and Tracker lose answers, reset, refuse and go away, clocks are wrong. Then the faults end, everything drains, and the
 //! messengers' own record must show what design.md promises in section 5.
 //!
 //! `cargo test --release --test campaign`, with in the environment

@@ -7,7 +7,7 @@ use campanile::simulator::{Arrival, Record};
 use jiff::Timestamp;
 
 use super::callers::Taken;
-use super::ground::{Ground, slack_token, telegram_token};
+use super::ground::{Ground, slack_token, telegram_token, tracker_token};
 use super::incidents::{Incident, Kind};
 use super::store::{Delivery, Stored};
 use super::{Asked, lanes};
@@ -221,6 +221,9 @@ impl Verdict {
                 self.found("a duplicate is not marked", told(lane, before, again));
             }
             if before.fault.is_some_and(|fault| LOSES_THE_ANSWER.contains(&fault)) {
+                if lane.starts_with(lanes::TRACKER) {
+                    self.found("a comment was placed again and not looked for", told(lane, before, again));
+                }
                 self.lost_answers += 1;
                 continue;
             }
@@ -327,8 +330,9 @@ fn came(ground: &Ground) -> BTreeMap<String, Vec<Came>> {
     let mut lanes = BTreeMap::<String, Vec<Came>>::new();
     let mut add = |messenger: &str, record: &Record, token: fn(usize) -> String| {
         let is_message = |arrival: &&Arrival| {
+            let method = arrival.method.as_str();
             arrival.accepted
-                && (arrival.method == "chat.postMessage" || arrival.method.eq_ignore_ascii_case("sendMessage"))
+                && (matches!(method, "chat.postMessage" | "add_comment") || method.eq_ignore_ascii_case("sendMessage"))
         };
         for arrival in record.arrivals().iter().filter(is_message) {
             let conversation = arrival.conversation.as_deref().unwrap_or_default();
@@ -340,5 +344,6 @@ fn came(ground: &Ground) -> BTreeMap<String, Vec<Came>> {
     };
     ground.slack.record(|record| add("slack", record, slack_token));
     ground.telegram.record(|record| add("telegram", record, telegram_token));
+    ground.tracker.record(|record| add(lanes::TRACKER, record, tracker_token));
     lanes
 }
