@@ -1,11 +1,13 @@
 //! The one place where the parts are put together.
 
+mod links;
 mod parts;
 mod reload;
 mod tracker;
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
@@ -28,6 +30,7 @@ use crate::key::Queues;
 use crate::lane::{Composer, Runner, Works};
 use crate::layers::observe::Observer;
 use crate::lifecycle::Lifecycle;
+use crate::link::Application;
 use crate::outbox::{Outbox, OutboxError, Postgres, PostgresOptions, PostgresUrl, Sqlite, SqliteOptions};
 use crate::route::GIVE_UP_AFTER_HOURS;
 use crate::source::{Intake, Reader, Secrets};
@@ -94,7 +97,7 @@ impl App {
             breaker_of: &nobody,
             sharers: Arc::new(move || shared.get().map_or(1, |sharers| sharers())),
         };
-        let Parts { hash, places, rules, plan, accounts, admin_token, keep } =
+        let Parts { hash, places, rules, links, plan, accounts, admin_token, keep } =
             Parts::build(loaded, templates, &ground, &mut random)?;
         let outbox = open(&config, env, &clock, &mut random).await?;
         let _ = opened.set(reload::sharers(&outbox));
@@ -108,7 +111,16 @@ impl App {
             moves: Mutex::new(outbox.moves().await?),
             own: watch::Sender::new(None),
         });
-        let own = works.own.subscribe();
+        let (own, of_links) = (works.own.subscribe(), works.own.subscribe());
+        let application = Arc::new(Application {
+            rules: watch::Sender::new(links.map(Arc::new)),
+            outbox: outbox.clone(),
+            clock: clock.clone(),
+            metrics: metrics.clone(),
+            by_us: Box::new(move |event| of_links.borrow().as_ref().is_some_and(|own| own.did(event, None))),
+            seed: random.u64(..),
+            count: AtomicU64::default(),
+        });
         let intake = Arc::new(Intake {
             rules: watch::Sender::new(Arc::new(rules)),
             outbox: outbox.clone(),
@@ -131,6 +143,7 @@ impl App {
             transport,
             works: works.clone(),
             intake: intake.clone(),
+            application: application.clone(),
             keep,
             random,
             lifecycle: lifecycle.clone(),
@@ -142,7 +155,7 @@ impl App {
         let readiness = Readiness { outbox: outbox.clone(), lifecycle: lifecycle.clone(), configuration };
         let proxies = config.server.trusted_proxies.clone();
         let trusts = move |address| proxies.iter().any(|proxy| proxy.contains(address));
-        let hooks = Arc::new(Hooks::new(intake, readiness.clone(), clock.clone(), trusts));
+        let hooks = Arc::new(Hooks::new(intake, application, readiness.clone(), clock.clone(), trusts));
         let api = Arc::new(Api {
             outbox: outbox.clone(),
             metrics,

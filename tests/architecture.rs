@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 /// May know what stands to the right, and whatever that may know.
 const ARROWS: &[(&str, &[&str])] = &[
     ("cli", &["app", "messenger::slack::format", "messenger::telegram::format"]),
-    ("app", &["config", "http", "admin", "lane", "source", "messenger", "simulator"]),
+    ("app", &["config", "http", "admin", "lane", "source", "link", "messenger", "simulator"]),
     ("config", &["route", "template", "messenger", "outbox", "source", "lane", "link", "tracker"]),
-    ("http", &["source", "admin"]),
+    ("http", &["source", "admin", "link"]),
     ("source", &["route", "outbox"]),
     ("link", &["route", "outbox"]),
     ("admin", &["outbox", "template", "route", "messenger::slack::format", "messenger::telegram::format"]),

@@ -64,6 +64,7 @@ fn arrival(n: u8) -> Arrival {
         document: "{}".into(),
         plan: Plan::Routed(vec![Planned { duty, route, give_up_at, filtered: None }]),
         guard: None,
+        object: None,
         room: None,
     }
 }

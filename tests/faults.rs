@@ -88,6 +88,7 @@ impl World {
                 document: format!(r#"{{"issue":{{"key":"TEST-1","summary":"message {n}"}}}}"#),
                 plan: Plan::Routed(vec![planned]),
                 guard: None,
+                object: None,
                 room: None,
             };
             let outbox = outbox.clone();

@@ -27,6 +27,7 @@ mod fuzzed;
 mod hostile;
 mod import;
 mod limits;
+mod links;
 mod metrics;
 mod outbox;
 mod pace;

@@ -198,6 +198,7 @@ fn arrival(n: u8, now: Millis, channels: &[&str]) -> Arrival {
         document: format!(r#"{{"issue":{{"key":"TEST-{n}"}}}}"#),
         plan: Plan::Routed(planned.collect()),
         guard: None,
+        object: None,
         room: None,
     }
 }

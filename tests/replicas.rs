@@ -126,6 +126,7 @@ fn arrival(n: u8, now: i64, lanes: std::ops::Range<usize>) -> Arrival {
         document: format!(r#"{{"issue":{{"key":"TEST-{n}"}}}}"#),
         plan: Plan::Routed(planned.collect()),
         guard: None,
+        object: None,
         room: None,
     }
 }

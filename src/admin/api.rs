@@ -1,4 +1,4 @@
-//! `/api/v1`: events and deliveries, newest first; what is paused; replay of dead letters.
+//! `/api/v1`: events, deliveries and links, newest first; what is paused; replay of dead letters.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use crate::clock::Clock;
 use crate::delivery::{DeliveryId, EventId};
 use crate::finding::Finding;
-use crate::outbox::{self, Filter, Gauges, Outbox, OutboxError, Replay};
+use crate::outbox::{self, Filter, Gauges, LinkFilter, Outbox, OutboxError, Replay};
 use crate::telemetry::Metrics;
 
 /// Rows of one page.
@@ -92,6 +92,7 @@ pub fn api_router(api: Arc<Api>) -> Router {
         .route("/events/{id}", get(event))
         .route("/deliveries", get(deliveries))
         .route("/holds", get(holds))
+        .route("/links", get(links))
         .route("/deliveries/replay", post(replay_many))
         .route("/deliveries/{id}", get(delivery))
         .route("/deliveries/{id}/replay", post(replay_one))
@@ -129,6 +130,26 @@ async fn delivery(State(api): State<Arc<Api>>, Id(id): Id) -> Response {
     match api.outbox.delivery(DeliveryId(id)).await {
         Ok(None) => gone(&format!("delivery {id}")),
         end => answer(end.map(|row| json!({ "delivery": row }))),
+    }
+}
+
+/// Query of a listing of links. `before` is the last id of the page before.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LinksPage {
+    before: Option<i64>,
+    limit: Option<usize>,
+    issue: Option<String>,
+    object: Option<String>,
+}
+
+async fn links(State(api): State<Arc<Api>>, page: Result<Query<LinksPage>, QueryRejection>) -> Response {
+    match page {
+        Ok(Query(LinksPage { before, limit, issue, object })) => {
+            let filter = LinkFilter { before, limit: limit.unwrap_or(ROWS).clamp(1, MOST_ROWS), issue, object };
+            answer(api.outbox.links(filter).await.map(|rows| json!({ "links": rows })))
+        }
+        Err(why) => refusal(StatusCode::BAD_REQUEST, &why.body_text()),
     }
 }
 

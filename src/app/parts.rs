@@ -20,6 +20,7 @@ use crate::lane::{self, Comments, Plan, Quota, Rates};
 use crate::layers::breaker::Breaker;
 use crate::layers::rate::Rate;
 use crate::layers::stack::{Limits, Watched};
+use crate::link;
 use crate::messenger::sender::{self, Sender, Target};
 use crate::messenger::{slack, telegram};
 use crate::outbox::{IssueLane, Place};
@@ -78,6 +79,8 @@ pub struct Parts {
     pub hash: String,
     pub places: Vec<Place>,
     pub rules: Rules,
+    /// `None`: no `links`.
+    pub links: Option<link::Rules>,
     pub plan: Plan,
     pub accounts: HashMap<Arc<str>, Account>,
     pub admin_token: Option<SecretString>,
@@ -106,14 +109,14 @@ impl Parts {
         let comments = accounts.comments(random)?;
         let accounts = accounts.all(random)?;
         let senders = accounts.iter().map(|(name, (_, sender))| (name.clone(), sender.clone())).collect();
-        let give_up_after = config.channels.iter();
-        let give_up_after =
-            give_up_after.filter_map(|channel| Some((channel.name.clone(), channel.give_up_after_hours?))).collect();
-        let planner = Arc::new(Planner { router, give_up_after, loop_guard: config.tracker.loop_guard });
+        let known = config.channels.iter().map(|channel| (channel.name.clone(), channel.give_up_after_hours)).collect();
+        let (follows_links, loop_guard) = (config.links.is_some(), config.tracker.loop_guard);
+        let planner = Arc::new(Planner { router, channels: known, follows_links, loop_guard });
         let admin_token = config.server.admin_token.as_ref();
         Ok(Self {
             hash: hash.iter().take(6).map(|byte| format!("{byte:02x}")).collect(),
             places: config.channels.iter().map(place).collect(),
+            links: super::links::rules(&config, secrets, ground, &planner)?,
             rules: Rules { sources: sources(&config, secrets)?, planner: planner.clone() },
             plan: Plan {
                 composer: composer(&config, templates),
@@ -133,13 +136,13 @@ impl Parts {
 }
 
 /// Secrets of the configuration, with the names under which its author knows them.
-struct Resolver<'a> {
+pub(super) struct Resolver<'a> {
     config: &'a Config,
     env: &'a dyn Fn(&str) -> Option<String>,
 }
 
 impl Resolver<'_> {
-    fn resolve(&self, name: &str, secret: &Placed<Secret>) -> Result<SecretString, StartError> {
+    pub(super) fn resolve(&self, name: &str, secret: &Placed<Secret>) -> Result<SecretString, StartError> {
         let resolved = secret.value.resolve(&self.config.folder, self.env);
         resolved.map_err(|error| StartError::Secret { name: name.to_owned(), error })
     }
@@ -179,7 +182,7 @@ pub fn kind(source: &config::Source) -> Kind {
     }
 }
 
-fn account_of(channel: &Channel) -> Arc<str> {
+pub(super) fn account_of(channel: &Channel) -> Arc<str> {
     match &channel.conversation {
         Conversation::Slack { .. } => Messenger::Slack.as_str().into(),
         Conversation::SlackWebhook { .. } => format!("slack-webhook:{}", channel.name).into(),

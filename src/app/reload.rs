@@ -20,6 +20,7 @@ use crate::config::{Config, Loaded};
 use crate::finding::Finding;
 use crate::lane::{Pace, Runner, Works};
 use crate::lifecycle::Lifecycle;
+use crate::link::Application;
 use crate::outbox::{Outbox, Place};
 use crate::source::Intake;
 use crate::telemetry::ByEnd;
@@ -30,6 +31,7 @@ pub struct Reloader {
     transport: Transport,
     works: Arc<Works>,
     intake: Arc<Intake>,
+    application: Arc<Application>,
     keep: watch::Sender<Duration>,
     lifecycle: Lifecycle,
     new_runners: mpsc::UnboundedSender<Arc<Runner>>,
@@ -54,6 +56,7 @@ pub struct Start {
     pub transport: Transport,
     pub works: Arc<Works>,
     pub intake: Arc<Intake>,
+    pub application: Arc<Application>,
     pub keep: Duration,
     pub random: fastrand::Rng,
     pub lifecycle: Lifecycle,
@@ -62,7 +65,8 @@ pub struct Start {
 impl Reloader {
     /// With it come the runners that are to run, and how long settled rows are kept.
     pub fn new(start: Start) -> (Arc<Self>, mpsc::UnboundedReceiver<Arc<Runner>>, watch::Receiver<Duration>) {
-        let Start { config, hash, admin_token, places, transport, works, intake, keep, random, lifecycle } = start;
+        let Start { config, hash, admin_token, places, transport, works, intake, application, keep, random, lifecycle } =
+            start;
         let (new_runners, runners) = mpsc::unbounded_channel();
         let (keep, kept) = watch::channel(keep);
         let loaded_at = works.clock.now();
@@ -71,6 +75,7 @@ impl Reloader {
             transport,
             works,
             intake,
+            application,
             keep,
             lifecycle,
             new_runners,
@@ -125,6 +130,7 @@ impl Reloader {
         }
         self.works.plan.send_replace(Arc::new(parts.plan));
         self.intake.rules.send_replace(Arc::new(parts.rules));
+        self.application.rules.send_replace(parts.links.map(Arc::new));
         self.keep.send_replace(parts.keep);
         if !leaving.is_empty() {
             match self.works.outbox.place(parts.places.clone()).await {

@@ -1,4 +1,4 @@
-//! The public listener: `/hooks/<source>`, `/healthz`, `/readyz`.
+//! The public listener: `/hooks/<source>`, `/healthz`, `/readyz`; what else comes there may be for [`links`](super::links).
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -24,6 +24,7 @@ use crate::admin::Configuration;
 use crate::clock::Clock;
 use crate::finding::nearest;
 use crate::lifecycle::Lifecycle;
+use crate::link::Application;
 use crate::outbox::{Fleet, Outbox};
 use crate::source::{Admission, Answer, Call, Intake, Kind, Source};
 use crate::telemetry::BySource;
@@ -93,6 +94,7 @@ impl Readiness {
 
 pub struct Hooks {
     pub intake: Arc<Intake>,
+    pub application: Arc<Application>,
     pub readiness: Readiness,
     pub clock: Clock,
     /// Whose `X-Forwarded-For` counts.
@@ -103,15 +105,16 @@ pub struct Hooks {
 impl Hooks {
     pub fn new(
         intake: Arc<Intake>,
+        application: Arc<Application>,
         readiness: Readiness,
         clock: Clock,
         trusts: impl Fn(IpAddr) -> bool + Send + Sync + 'static,
     ) -> Self {
-        Self { intake, readiness, clock, trusts: Box::new(trusts), bodies: Arc::default() }
+        Self { intake, application, readiness, clock, trusts: Box::new(trusts), bodies: Arc::default() }
     }
 
     /// Who called: the nearest address that is no trusted proxy's.
-    fn caller(&self, peer: Option<SocketAddr>, headers: &HeaderMap) -> Option<IpAddr> {
+    pub(super) fn caller(&self, peer: Option<SocketAddr>, headers: &HeaderMap) -> Option<IpAddr> {
         let mut caller = peer?.ip().to_canonical();
         let forwarded = headers.get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok());
         let hops: Vec<&str> = forwarded.flat_map(|value| value.split(',')).collect();
@@ -146,7 +149,10 @@ async fn nothing(State(hooks): State<Arc<Hooks>>, request: Request) -> Response 
     let mut segments = request.uri().path().split('/').skip(1);
     match segments.next() {
         Some("hooks") => hooks.no_source(segments.next().unwrap_or_default()),
-        _ => refusal(StatusCode::NOT_FOUND, "nothing is here"),
+        _ => match hooks.link(request).await {
+            Ok(answer) => answer,
+            Err(_) => refusal(StatusCode::NOT_FOUND, "nothing is here"),
+        },
     }
 }
 
@@ -255,7 +261,11 @@ impl Hooks {
     }
 
     /// The whole body, within its length, its time and the memory that all bodies share.
-    async fn read(&self, headers: &HeaderMap, body: Body) -> Result<(Bytes, Room), (StatusCode, &'static str)> {
+    pub(super) async fn read(
+        &self,
+        headers: &HeaderMap,
+        body: Body,
+    ) -> Result<(Bytes, Room), (StatusCode, &'static str)> {
         const TOO_LONG: (StatusCode, &str) = (StatusCode::PAYLOAD_TOO_LARGE, "a body has at most 1 MiB");
         let told = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
         if told.is_some_and(|length| length > LONGEST_BODY) {
@@ -277,7 +287,7 @@ impl Hooks {
 }
 
 /// A share of the memory for bodies, given back when dropped.
-struct Room(Arc<AtomicUsize>, usize);
+pub(super) struct Room(Arc<AtomicUsize>, usize);
 
 impl Room {
     fn take(taken: &Arc<AtomicUsize>, size: usize) -> Option<Self> {

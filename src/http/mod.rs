@@ -3,6 +3,7 @@
 mod admin;
 mod answer;
 mod hooks;
+mod links;
 mod server;
 
 pub use admin::{Admin, Guard, admin_router};

@@ -11,7 +11,7 @@ use tracing::{debug, error, info, warn};
 use super::deliver::{Then, chain};
 use super::{Plan, Runner, SETTLE_AGAIN};
 use crate::delivery::{Advice, Scope, SendError};
-use crate::event::{Event, Issue, Review, SourceName};
+use crate::event::{ChannelName, Event, Issue, Review, SourceName};
 use crate::host;
 use crate::key::{Keys, Queues};
 use crate::layers::lease::LeaseCheck;
@@ -103,7 +103,11 @@ impl Runner {
             self.works.metrics.events_enriched.get_or_create(&ByEnd { end }).inc();
         }
         self.lanes_in_trouble.over(&lease.lane);
-        let to = match self.planned(&event, by_us, plan) {
+        let planned = match self.linked(&event, plan).await {
+            Ok(linked) => self.planned(&event, &linked, by_us, plan),
+            Err(then) => return then,
+        };
+        let to = match planned {
             Ok((document, planned)) => {
                 let issue = event.issue.map(|issue| issue.key);
                 Routed::Event { kind: event.event.kind, issue, document, planned }
@@ -219,15 +223,25 @@ impl Runner {
         Arc::new(move || !stop.is_cancelled() && outbox.holds(&held) && outbox.can_write())
     }
 
+    /// The channels that the event's issue is linked to.
+    async fn linked(&self, event: &Event, plan: &Plan) -> Result<Vec<ChannelName>, Then> {
+        let Some(issue) = plan.planner.followed(event) else { return Ok(Vec::new()) };
+        self.works.outbox.linked_channels(issue).await.map_err(|error| {
+            warn!(issue, %error, "an event is routed later: the store does not tell what its issue is linked to");
+            Then::Release(Until::BackedOff(self.later(SETTLE_AGAIN)))
+        })
+    }
+
     /// The event's document, and what the routes make of it.
     fn planned(
         &self,
         event: &Event,
+        linked: &[ChannelName],
         by_us: bool,
         plan: &Plan,
     ) -> serde_json::Result<(String, Vec<crate::delivery::Planned>)> {
         let document = serde_json::to_string(event)?;
-        let planned = plan.planner.plan(event, &document, by_us, self.works.clock.now_ms());
+        let planned = plan.planner.plan(event, &document, linked, by_us, self.works.clock.now_ms());
         for failed in &planned.failed {
             let by = ByRoute { route: failed.route.to_string() };
             self.works.metrics.condition_errors.get_or_create(&by).inc();
@@ -243,7 +257,9 @@ impl Runner {
         let event = Event { issue: Some(Issue::of_key(key, &plan.web_url)), ..event.clone() };
         let written = match enrich {
             true => serde_json::to_string(&event).map(|document| (document, Planned::ToRoute { line: key.to_owned() })),
-            false => self.planned(&event, false, plan).map(|(document, planned)| (document, Planned::Routed(planned))),
+            false => self
+                .planned(&event, &self.linked(&event, plan).await?, false, plan)
+                .map(|(document, planned)| (document, Planned::Routed(planned))),
         };
         let back_off = || Then::Release(Until::BackedOff(self.later(SETTLE_AGAIN)));
         let (document, of) = written.map_err(|error| {
@@ -265,6 +281,7 @@ impl Runner {
             document,
             plan: of,
             guard: None,
+            object: None,
             room: None,
         };
         match self.works.outbox.accept(arrival).await {

@@ -62,6 +62,12 @@ pub enum Why {
 /// What the public listener has beside links, by the first part of the path.
 const TAKEN: [&str; 5] = ["/hooks", "/healthz", "/readyz", "/slack", "/telegram"];
 
+/// What of it a path leads to.
+fn taken(path: &str) -> Option<&'static str> {
+    let begins = |taken: &str| path.strip_prefix(taken).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    TAKEN.into_iter().find(|taken| begins(taken))
+}
+
 /// A byte after decoding; a `/` that was written `%2F` in a path is not the `/` between its parts.
 type Unit = u16;
 const ENCODED_SLASH: Unit = 0x100 | b'/' as Unit;
@@ -80,9 +86,7 @@ impl Shape {
         if !path.starts_with('/') {
             return Err(Why::NoPath);
         }
-        let begins =
-            |taken: &str| path.strip_prefix(taken).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-        if let Some(taken) = TAKEN.into_iter().find(|taken| begins(taken)) {
+        if let Some(taken) = taken(path) {
             return Err(Why::Taken(taken));
         }
         if text.contains('#') {
@@ -123,6 +127,9 @@ impl Shape {
     /// What a call's path and query, both as they came, hold of this template. The query's order is free, and pairs that
     /// the template does not name do not matter.
     pub fn matches(&self, path: &str, query: Option<&str>) -> Option<Captured> {
+        if taken(path).is_some() {
+            return None; // however wide the template is
+        }
         let mut captured = Captured::default();
         captured.take(&self.path, &units(path, true))?;
         let pairs = query.into_iter().flat_map(|query| query.split('&'));

@@ -12,6 +12,7 @@
 
 mod issue_lane;
 mod lanes;
+mod links;
 mod postgres;
 mod shown;
 mod sqlite;
@@ -29,6 +30,7 @@ use crate::delivery::{DeliveryId, Duty, EventId, Mark, Messenger, Outcome, Plann
 use crate::event::{ChannelName, SourceName};
 
 pub use issue_lane::IssueLane;
+pub use links::{ChannelNow, LinkFilter, LinkRow, Linking, Links, Object};
 pub use postgres::{Postgres, PostgresOptions, PostgresUrl};
 pub use shown::{ChannelGauge, DeliveryRow, EventRow, Filter, Fleet, Gauges, Ledger};
 pub use sqlite::{Sqlite, SqliteFile, SqliteOptions};
@@ -55,6 +57,8 @@ pub struct Arrival {
     pub plan: Plan,
     /// The same thing in another call's words: known, it is a duplicate too, for as long.
     pub guard: Option<Fingerprint>,
+    /// What it tells of a review or a bench: kept with it.
+    pub object: Option<Object>,
     /// Its share of the memory for bodies: dropped when the event is stored or refused, and not when its caller stops
     /// waiting.
     pub room: Option<Arc<dyn Any + Send + Sync>>,
@@ -404,7 +408,7 @@ pub enum OutboxError {
 /// See the module's text for what this promises. All methods are cancel safe in that a change is made whole or not at
 /// all; a caller that stops waiting does not learn which.
 #[async_trait]
-pub trait Outbox: Send + Sync {
+pub trait Outbox: Links {
     /// Tells where the channels lead. Pending deliveries of a channel that leads elsewhere now move there, so nobody may
     /// be sending from the lanes concerned. Those of a channel that is not named any more stay pending, and this process
     /// sends none of them.

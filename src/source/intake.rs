@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::future::{join_all, try_join_all};
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
@@ -82,42 +82,57 @@ impl Intake {
                     Err(error) => self.not_stored(source, &error),
                 }
             }
-            Said::Events(reads) => self.accept(source, call, reads).await,
+            Said::Events(reads) => match self.in_time(self.accept(source, call, reads)).await {
+                Ok(answer) => answer,
+                Err(error) => self.not_stored(source, &error),
+            },
         }
     }
 
     /// Each event is a transaction of its own. Where one is not stored, the call that comes again adds what is missing.
-    async fn accept(&self, source: &Source, call: &Call<'_>, reads: Vec<Read>) -> Answer {
-        let arrivals = reads.into_iter().map(|read| self.arrival(source, call, read));
-        let arrivals: Vec<_> = match arrivals.collect() {
+    ///
+    /// # Errors
+    /// One of them is not stored.
+    async fn accept(&self, source: &Source, call: &Call<'_>, reads: Vec<Read>) -> Result<Answer, OutboxError> {
+        let arrivals = try_join_all(reads.into_iter().map(|read| self.arrival(source, call, read))).await?;
+        let arrivals: Vec<_> = match arrivals.into_iter().collect() {
             Ok(arrivals) => arrivals,
-            Err(why) => return Answer::Unreadable { why },
+            Err(why) => return Ok(Answer::Unreadable { why }),
         };
         // All at once: a caller who goes away meanwhile loses none of them.
         let accepts = arrivals.into_iter().map(|arrival| self.accept_one(source, arrival));
         let (mut events, mut planned, mut is_new) = (Vec::new(), Some(0), false);
         for end in join_all(accepts).await {
-            match end {
-                Ok(Accepted::New { event, deliveries }) => {
+            match end? {
+                Accepted::New { event, deliveries } => {
                     events.push(event);
                     planned = planned.zip(deliveries).map(|(planned, more)| planned + more);
                     is_new = true;
                 }
-                Ok(Accepted::Duplicate { event }) => events.push(event),
-                Err(error) => return self.not_stored(source, &error),
+                Accepted::Duplicate { event } => events.push(event),
             }
         }
-        match events.first() {
+        Ok(match events.first() {
             Some(event) if !is_new => Answer::Duplicate { event: *event },
             _ => Answer::Accepted { events, deliveries: planned },
-        }
+        })
     }
 
-    fn arrival(&self, source: &Source, call: &Call<'_>, read: Read) -> Result<Arrival, String> {
-        let Read { event, fingerprint, remember, guard, object: _, line } = read;
+    /// # Errors
+    /// Inside: why the event cannot be written. Outside: the store does not tell what its issue is linked to.
+    async fn arrival(
+        &self,
+        source: &Source,
+        call: &Call<'_>,
+        read: Read,
+    ) -> Result<Result<Arrival, String>, OutboxError> {
+        let Read { event, fingerprint, remember, guard, object, line } = read;
         let now = call.received_at.as_millisecond();
-        let (document, plan) = self.plan(&event, line, now)?;
-        Ok(Arrival {
+        let (document, plan) = match self.plan(&event, line, now).await? {
+            Ok(planned) => planned,
+            Err(why) => return Ok(Err(why)),
+        };
+        Ok(Ok(Arrival {
             received_at: now,
             fingerprint,
             remember_until: now.saturating_add(remember.as_millis() as Millis),
@@ -127,13 +142,14 @@ impl Intake {
             document,
             plan,
             guard,
+            object,
             room: Some(call.room.clone()),
-        })
+        }))
     }
 
-    async fn accept_one(&self, source: &Source, arrival: Arrival) -> Result<Accepted, Option<OutboxError>> {
+    async fn accept_one(&self, source: &Source, arrival: Arrival) -> Result<Accepted, OutboxError> {
         let (kind, issue) = (arrival.kind.clone(), arrival.issue.clone().unwrap_or_default());
-        let end = self.in_time(self.outbox.accept(arrival)).await?;
+        let end = self.outbox.accept(arrival).await?;
         match end {
             Accepted::New { event, deliveries } => {
                 info!(event = event.0, source = %source.name, kind, issue, deliveries, "accepted");
@@ -147,20 +163,32 @@ impl Intake {
     }
 
     /// The event's document and where it leads.
-    fn plan(&self, event: &Event, line: Option<String>, now: Millis) -> Result<(String, Plan), String> {
+    async fn plan(
+        &self,
+        event: &Event,
+        line: Option<String>,
+        now: Millis,
+    ) -> Result<Result<(String, Plan), String>, OutboxError> {
         // Not `to_string()`: that goes through `fmt`, at twice the time.
-        let document = serde_json::to_string(event).map_err(|error| error.to_string())?;
+        let document = match serde_json::to_string(event) {
+            Ok(document) => document,
+            Err(error) => return Ok(Err(error.to_string())),
+        };
         if let Some(line) = line {
-            return Ok((document, Plan::ToRoute { line }));
+            return Ok(Ok((document, Plan::ToRoute { line })));
         }
         // Those that count now, not those by which the call was let in: its body may have taken its time, and a reload
         // may have come between.
         let planner = self.rules.borrow().planner.clone();
-        let plan = planner.plan(event, &document, (self.by_us)(event), now);
+        let linked = match planner.followed(event) {
+            Some(issue) => self.outbox.linked_channels(issue).await?,
+            None => Vec::new(),
+        };
+        let plan = planner.plan(event, &document, &linked, (self.by_us)(event), now);
         for failed in &plan.failed {
             self.metrics.condition_errors.get_or_create(&ByRoute { route: failed.route.to_string() }).inc();
         }
-        Ok((document, Plan::Routed(plan.planned)))
+        Ok(Ok((document, Plan::Routed(plan.planned))))
     }
 
     async fn in_time<T>(&self, stored: impl Future<Output = Result<T, OutboxError>>) -> Result<T, Option<OutboxError>> {

@@ -24,12 +24,12 @@ use std::time::Duration;
 
 use http::{HeaderMap, Method};
 use jiff::Timestamp;
-use serde_json::Value;
 
 use crate::event::{Event, Head, Host, Reading, SourceName};
 use crate::key::Keys;
-use crate::outbox::{Fingerprint, Millis};
+use crate::outbox::Fingerprint;
 
+pub use crate::outbox::Object;
 pub use auth::Secrets;
 pub use intake::{Answer, Intake, Rules};
 pub use read::Reader;
@@ -115,18 +115,6 @@ pub struct Read {
     /// It is not to be routed before more is known, in the order of this line: an issue's key, or a review's where the
     /// issue is still looked for. `None`: it is routed as it is.
     pub line: Option<String>,
-}
-
-/// The newest that is known of a review or a bench, for the external application.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Object {
-    /// `review:<host>:<repository>:<id>` or `bench:<branch>`.
-    pub key: String,
-    /// An older one changes nothing.
-    pub at: Millis,
-    /// Of a review `title`, `status` (open, merged, declined), `resolution` (approved, changes_requested, merged,
-    /// declined), `author`, `url`; of a bench `url`, `state`. Absent where not known.
-    pub state: Value,
 }
 
 impl Source {

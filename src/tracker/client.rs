@@ -50,6 +50,17 @@ pub enum Organization {
     Cloud(String),
 }
 
+impl Organization {
+    pub(super) fn header(self) -> Result<(HeaderName, HeaderValue), SettingsError> {
+        let (name, id) = match self {
+            Self::Yandex360(id) => (HeaderName::from_static("x-org-id"), id),
+            Self::Cloud(id) => (HeaderName::from_static("x-cloud-org-id"), id),
+        };
+        let id = HeaderValue::try_from(id).ok().filter(|id| !id.is_empty()).ok_or(SettingsError::Organization)?;
+        Ok((name, id))
+    }
+}
+
 /// Settings that no call can be made with.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum SettingsError {
@@ -101,12 +112,7 @@ impl Client {
     ) -> Result<Self, SettingsError> {
         let Settings { url, organization, token, language } = settings;
         let base = checked(&url).and_then(|_| Url::parse(&url).ok()).ok_or(SettingsError::Url)?;
-        let (name, id) = match organization {
-            Organization::Yandex360(id) => (HeaderName::from_static("x-org-id"), id),
-            Organization::Cloud(id) => (HeaderName::from_static("x-cloud-org-id"), id),
-        };
-        let id = HeaderValue::try_from(id).ok().filter(|id| !id.is_empty()).ok_or(SettingsError::Organization)?;
-        let attempt = Arc::new(Attempt { transport, token: token.clone(), organization: (name, id) });
+        let attempt = Arc::new(Attempt { transport, token: token.clone(), organization: organization.header()? });
         let call = move |call: Call| {
             let attempt = attempt.clone();
             async move { attempt.of(call).await }

@@ -8,6 +8,7 @@ pub mod connect;
 pub mod error;
 mod field;
 pub mod format;
+pub mod guest;
 pub mod import;
 pub mod issue;
 pub mod known;

@@ -24,6 +24,7 @@ const OLDEST: i32 = 130_000;
 const VERSIONS: &[(&str, &str)] = &[
     ("V1__outbox", include_str!("migrations/V1__outbox.sql")),
     ("V2__tracker", include_str!("migrations/V2__tracker.sql")),
+    ("V3__links", include_str!("migrations/V3__links.sql")),
 ];
 
 /// Makes the schema or brings it up to date.

@@ -13,6 +13,7 @@ mod core;
 mod encryption;
 mod keeper;
 mod line;
+mod linking;
 mod migrate;
 mod placing;
 mod reading;
@@ -45,6 +46,7 @@ use super::{
 };
 use crate::clock::Clock;
 use crate::delivery::{DeliveryId, EventId, Mark, Receipt};
+use crate::event::ChannelName;
 
 /// Dead letters made due again in one transaction.
 const REPLAY_BATCH: i64 = 1_000;
@@ -69,6 +71,8 @@ pub struct Postgres {
     asides: Line<Aside, ()>,
     heads: Line<Wanted, Vec<Due>>,
     settles: Line<(Lease, Settlement), ()>,
+    followers: Line<String, Vec<ChannelName>>,
+    links: Line<linking::Turn, Option<Accepted>>,
     expired: Mutex<Walked>,
     closing: CancellationToken,
     lines: Mutex<JoinSet<()>>,
@@ -107,11 +111,15 @@ impl Postgres {
         let (asides, to_set_aside) = Line::new(closing.clone());
         let (heads, to_read) = Line::new(closing.clone());
         let (settles, to_settle) = Line::new(closing.clone());
+        let (followers, to_follow) = Line::new(closing.clone());
+        let (links, to_link) = Line::new(closing.clone());
         let mut lines = JoinSet::new();
         lines.spawn(taking::take(core.clone(), to_take));
         lines.spawn(taking::set_aside(core.clone(), to_set_aside));
         lines.spawn(reading::read(core.clone(), to_read));
         lines.spawn(settling::settle(core.clone(), to_settle));
+        lines.spawn(linking::follow(core.clone(), to_follow));
+        lines.spawn(linking::turn(core.clone(), to_link));
         let mut keeper = JoinSet::new();
         keeper.spawn(keeper::keep(core.clone(), closing.clone()));
         keeper.spawn(wire::tell(core.clone(), closing.clone()));
@@ -122,6 +130,8 @@ impl Postgres {
             asides,
             heads,
             settles,
+            followers,
+            links,
             expired: Mutex::default(),
             closing,
             lines: Mutex::new(lines),
@@ -367,12 +377,13 @@ impl Outbox for Postgres {
             let threads = statements::forget_threads(&whole, cutoff, EXPIRE_BATCH).await?;
             let unreadable = statements::forget_unreadable(&whole, cutoff, UNREADABLE_KEPT).await?;
             let seen_to = statements::forget_seen(&whole, walked.seen_to, FORGET_BATCH, now).await?;
+            let objects = statements::forget_objects(&whole, cutoff, EXPIRE_BATCH).await?;
             whole.commit().await?;
             Ok::<_, statements::Failed>(Some((
-                events + threads + marks + unreadable,
+                events + threads + marks + unreadable + objects,
                 events_to,
                 seen_to,
-                threads.max(marks),
+                threads.max(marks).max(objects),
             )))
         };
         let Some((rows, events_to, seen_to, most)) = end.await.map_err(|error| self.unanswered(error))? else {

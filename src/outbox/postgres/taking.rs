@@ -180,7 +180,10 @@ async fn in_runs(core: &Core, calls: &[Call]) -> Ends<End> {
 async fn stored(core: &Core, calls: &[Call]) -> Result<Ends<End>, Refusal> {
     let began = Instant::now();
     let mut db = core.db().await?;
-    let is_plain = |call: &Call| call.request.what.guard.is_none() && call.spots.iter().all(|s| s.known().is_some());
+    let is_plain = |call: &Call| {
+        let Arrival { guard, object, .. } = &call.request.what;
+        guard.is_none() && object.is_none() && call.spots.iter().all(|spot| spot.known().is_some())
+    };
     let (new, made) = if calls.iter().all(is_plain) {
         (insert(core, &**db, calls, &Made::default()).await?, Made::default())
     } else {
@@ -196,6 +199,8 @@ async fn stored(core: &Core, calls: &[Call]) -> Result<Ends<End>, Refusal> {
             core.committed(began);
             return Ok(vec![Ok(Some(Accepted::Duplicate { event: EventId(other) }))]);
         }
+        let told = new.iter().map(|(number, _)| &calls[(number - 1) as usize].request.what);
+        statements::keep_objects(&whole, told).await?;
         whole.commit().await?;
         (new, made)
     };

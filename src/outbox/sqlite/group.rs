@@ -3,14 +3,15 @@
 use rusqlite::Connection;
 
 use super::Channels;
+use super::linking::Turned;
 use super::seen::{self, Known};
 use super::shared::Told;
 use super::statements::{self, LaneRow, NewDelivery, PendingInLane, Segment, Settled};
 use super::writer::Writer;
 use crate::delivery::{DeliveryId, Duty, EventId, Mark, Planned};
 use crate::outbox::{
-    Accepted, Arrival, Aside, Expired, Fingerprint, Hold, IssueLane, LaneId, Lease, Ledger, Millis, Next, OutboxError,
-    Place, Plan, Replay, Routed, Routing, Settlement, State, issue_lane,
+    Accepted, Arrival, Aside, Expired, Fingerprint, Hold, IssueLane, LaneId, Lease, Ledger, Linking, Millis, Next,
+    OutboxError, Place, Plan, Replay, Routed, Routing, Settlement, State, issue_lane,
 };
 
 /// Dead letters made due again in one transaction.
@@ -23,6 +24,7 @@ const UNREADABLE_KEPT: i64 = 1_000;
 /// A change to the store. Applied to a transaction it has an [`Effect`], which counts once that is committed.
 pub enum Change {
     Accept(Arrival),
+    Link { linking: Box<Linking>, begins: bool },
     SetAside(Aside),
     Settle(Lease, Settlement),
     Route(Lease, Routing),
@@ -38,6 +40,7 @@ pub enum Change {
 /// What a committed change does outside the database.
 pub enum Effect {
     Accepted(Accepted, Places),
+    Linked { accepted: Accepted, places: Places, turned: Turned },
     Routed { lane: LaneId, channel: i64, places: Places, deliveries: usize },
     Settled { lane: LaneId, channel: i64, ended: bool, hold: Option<Option<Hold>> },
     Placed { channels: Channels, told: Box<Told>, now: Millis },
@@ -96,6 +99,7 @@ impl Group<'_> {
     pub fn change(&mut self, change: &Change) -> Result<Effect, Refusal> {
         match change {
             Change::Accept(arrival) => self.accept(arrival),
+            Change::Link { linking, begins } => self.link(linking, *begins),
             Change::SetAside(aside) => self.set_aside(aside),
             Change::Settle(lease, settlement) => self.settle(lease, settlement),
             Change::Route(lease, routing) => self.route(lease, routing),
@@ -125,7 +129,7 @@ impl Group<'_> {
         }
     }
 
-    fn accept(&mut self, arrival: &Arrival) -> Result<Effect, Refusal> {
+    pub fn accept(&mut self, arrival: &Arrival) -> Result<Effect, Refusal> {
         let waiting = self.writer.waiting + self.ledger.pending + self.ledger.to_route;
         let most = self.writer.shared.options.max_pending;
         if waiting + arrival.plan.waiting() as i64 > most {
@@ -155,6 +159,10 @@ impl Group<'_> {
         let rows = arrival.plan.deliveries().unwrap_or(1);
         statements::insert_event(self.db, event, arrival, (rows > 0).then_some(first_delivery), rows)?;
         self.statements += 1;
+        if let Some(object) = &arrival.object {
+            self.statements += 1;
+            statements::keep_object(self.db, object, arrival)?;
+        }
         self.ledger.received += 1;
         let places = match &arrival.plan {
             Plan::Routed(planned) => {
@@ -415,7 +423,8 @@ impl Group<'_> {
         let mut rows = statements::forget_unreadable(self.db, cutoff, UNREADABLE_KEPT)?;
         let threads = statements::forget_threads(self.db, cutoff, EXPIRE_BATCH)?;
         let marks = statements::forget_marks(self.db, cutoff, EXPIRE_BATCH)?;
-        rows += threads + marks;
+        let objects = statements::forget_objects(self.db, cutoff, EXPIRE_BATCH)?;
+        rows += threads + marks + objects;
         for old in old {
             let gone = statements::delete_event(self.db, &old, cutoff)?;
             if let Some(issue) = old.issue.filter(|_| gone > 0) {
@@ -426,7 +435,7 @@ impl Group<'_> {
             rows += gone;
         }
         let seen_to = statements::forget_seen(self.db, expired.seen_to, FORGET_BATCH, now)?;
-        let more = events_to.is_some() || seen_to.is_some() || threads.max(marks) == EXPIRE_BATCH;
+        let more = events_to.is_some() || seen_to.is_some() || threads.max(marks).max(objects) == EXPIRE_BATCH;
         let walked = Walked { events_to: events_to.unwrap_or_default(), seen_to: seen_to.unwrap_or_default() };
         Ok(Effect::Expired(Expired { rows, more }, walked))
     }

@@ -6,6 +6,7 @@
 mod checkpoint;
 mod file;
 mod group;
+mod linking;
 mod offline;
 mod pending;
 mod reader;
@@ -32,6 +33,7 @@ use crate::delivery::{DeliveryId, EventId, Mark, Receipt};
 use checkpoint::Checkpoints;
 use file::{lock, migrate, open, ours, own_file, unreadable};
 use group::Change;
+use linking::Followers;
 pub use offline::SqliteFile;
 use pending::Book;
 use reader::Reader;
@@ -94,7 +96,8 @@ impl Sqlite {
         let seen = Seen::read(&db, seen::KEPT).map_err(broken)?;
         let (last_event, last_delivery) = statements::last_ids(&db).map_err(broken)?;
         let ledger = statements::ledger(&db).map_err(broken)?;
-        let shared = Arc::new(Shared::new(options, book));
+        let followers = Followers::read(&db).map_err(broken)?;
+        let shared = Arc::new(Shared::new(options, book, followers));
         shared.know_lanes(Told::read(&db).map_err(broken)?, clock.now_ms());
         shared.begin(&mut db).map_err(broken)?;
         let (requests, waiting) = mpsc::channel();

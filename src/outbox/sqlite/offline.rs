@@ -12,7 +12,7 @@ use rusqlite::{Connection, OpenFlags};
 use super::file::{AS_THE_OWNER, MIGRATIONS, mine, open, unreadable};
 use super::statements;
 use crate::delivery::{DeliveryId, EventId};
-use crate::outbox::{DeliveryRow, EventRow, Filter, OutboxError};
+use crate::outbox::{DeliveryRow, EventRow, Filter, LinkFilter, LinkRow, OutboxError};
 
 /// Pages that are copied between two reports: 4 MiB, a few milliseconds.
 const STEP: std::ffi::c_int = 1_024;
@@ -56,6 +56,10 @@ impl SqliteFile {
 
     pub fn delivery(&self, id: DeliveryId) -> Result<Option<DeliveryRow>, OutboxError> {
         statements::delivery(&self.db, id).map_err(|error| self.failed(error))
+    }
+
+    pub fn links(&self, filter: &LinkFilter) -> Result<Vec<LinkRow>, OutboxError> {
+        statements::links(&self.db, filter).map_err(|error| self.failed(error))
     }
 
     fn failed(&self, error: rusqlite::Error) -> OutboxError {

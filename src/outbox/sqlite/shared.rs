@@ -8,6 +8,7 @@ use rusqlite::Connection;
 
 use super::SqliteOptions;
 use super::file::open;
+use super::linking::Followers;
 use super::pending::Book;
 use super::statements::{self, LaneRow, PendingInLane, Segment};
 use crate::outbox::shown::ALL_ISSUES;
@@ -19,11 +20,13 @@ pub struct Shared {
     book: Mutex<Book>,
     channels: Mutex<Vec<(i64, String)>>,
     pub writes: Writes,
+    pub followers: Followers,
 }
 
 impl Shared {
-    pub fn new(options: SqliteOptions, book: Book) -> Self {
-        Self { options, book: Mutex::new(book), channels: Mutex::default(), writes: Writes::default() }
+    pub fn new(options: SqliteOptions, book: Book, followers: Followers) -> Self {
+        let (book, channels) = (Mutex::new(book), Mutex::default());
+        Self { options, book, channels, writes: Writes::default(), followers }
     }
 
     /// Why accepts are refused, when less than the reserve is free.

@@ -84,9 +84,9 @@ impl Writer {
         if let Some(error) = self.shared.reserve_is_reached() {
             self.give_back_the_log();
             // Settles go on: the reserve is there for them.
-            for refused in
-                group.extract_if(.., |request| matches!(request.change, Change::Accept(_) | Change::SetAside(_)))
-            {
+            for refused in group.extract_if(.., |request| {
+                matches!(request.change, Change::Accept(_) | Change::SetAside(_) | Change::Link { .. })
+            }) {
                 let _ = refused.answer.send(Err(error()));
             }
         }
@@ -204,6 +204,11 @@ impl Writer {
         match effect {
             Effect::Accepted(accepted, places) => {
                 book.add_all(places);
+                Answer::Accepted(accepted)
+            }
+            Effect::Linked { accepted, places, turned } => {
+                book.add_all(places);
+                self.shared.followers.turn(turned);
                 Answer::Accepted(accepted)
             }
             Effect::Routed { lane, channel, places, deliveries } => {

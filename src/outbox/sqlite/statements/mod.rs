@@ -3,6 +3,7 @@
 mod accept;
 mod lanes;
 mod ledger;
+mod links;
 mod listings;
 mod marks;
 mod places;
@@ -19,6 +20,7 @@ use crate::outbox::{Hold, State};
 pub use accept::*;
 pub use lanes::*;
 pub use ledger::*;
+pub use links::*;
 pub use listings::{deliveries, delivery, event, events};
 pub use marks::*;
 pub use places::*;

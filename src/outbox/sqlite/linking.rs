@@ -1,0 +1,112 @@
+//! Links on SQLite. Which channels an issue is linked to stands in memory: it is asked with every event.
+
+use std::collections::HashMap;
+use std::sync::{PoisonError, RwLock};
+
+use async_trait::async_trait;
+use rusqlite::Connection;
+
+use super::group::{Change, Effect, Group, Refusal};
+use super::writer::Answer;
+use super::{Sqlite, statements};
+use crate::event::ChannelName;
+use crate::outbox::links::{ChannelNow, LinkFilter, LinkRow, Linking, Links, Object, channel_of};
+use crate::outbox::{Accepted, OutboxError};
+
+/// Issues, and the channels they are linked to.
+#[derive(Default)]
+pub struct Followers(RwLock<HashMap<String, Vec<ChannelName>>>);
+
+/// What a committed change makes of [`Followers`].
+pub struct Turned {
+    issue: String,
+    channel: Option<ChannelName>,
+    /// Otherwise it ends.
+    begins: bool,
+}
+
+impl Followers {
+    pub fn read(db: &Connection) -> rusqlite::Result<Self> {
+        let followers = Self::default();
+        for (issue, object) in statements::links_to_channels(db)? {
+            followers.turn(Turned { issue, channel: channel_of(&object), begins: true });
+        }
+        Ok(followers)
+    }
+
+    pub fn turn(&self, Turned { issue, channel, begins }: Turned) {
+        let Some(channel) = channel else { return };
+        let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let channels = all.entry(issue.clone()).or_default();
+        channels.retain(|known| *known != channel);
+        if begins {
+            channels.push(channel);
+        } else if channels.is_empty() {
+            all.remove(&issue);
+        }
+    }
+
+    fn of(&self, issue: &str) -> Vec<ChannelName> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).get(issue).cloned().unwrap_or_default()
+    }
+}
+
+impl Group<'_> {
+    /// What may be refused is asked first: a change that is refused has written nothing.
+    pub fn link(&mut self, linking: &Linking, begins: bool) -> Result<Effect, Refusal> {
+        let issue = linking.arrival.issue.as_deref().unwrap_or_default();
+        self.statements += 1;
+        if statements::is_linked(self.db, &linking.object, issue)? == begins {
+            return Ok(Effect::None);
+        }
+        let accepted = self.accept(&linking.arrival)?;
+        self.statements += 1;
+        match begins {
+            true => statements::insert_link(self.db, linking, issue)?,
+            false => statements::delete_link(self.db, &linking.object, issue)?,
+        }
+        let turned = Turned { issue: issue.to_owned(), channel: channel_of(&linking.object), begins };
+        Ok(match accepted {
+            Effect::Accepted(accepted, places) => Effect::Linked { accepted, places, turned },
+            other => other,
+        })
+    }
+}
+
+impl Sqlite {
+    async fn linking(&self, linking: Linking, begins: bool) -> Result<Option<Accepted>, OutboxError> {
+        match self.change(Change::Link { linking: Box::new(linking), begins }).await? {
+            Answer::Accepted(accepted) => Ok(Some(accepted)),
+            Answer::Count(_) | Answer::Expired(_) | Answer::Done => Ok(None),
+        }
+    }
+}
+
+#[async_trait]
+impl Links for Sqlite {
+    async fn link(&self, linking: Linking) -> Result<Option<Accepted>, OutboxError> {
+        self.linking(linking, true).await
+    }
+
+    async fn unlink(&self, linking: Linking) -> Result<Option<Accepted>, OutboxError> {
+        self.linking(linking, false).await
+    }
+
+    async fn linked_channels(&self, issue: &str) -> Result<Vec<ChannelName>, OutboxError> {
+        Ok(self.shared.followers.of(issue))
+    }
+
+    async fn links(&self, filter: LinkFilter) -> Result<Vec<LinkRow>, OutboxError> {
+        self.listings_reader.read(move |db| statements::links(db, &filter)).await
+    }
+
+    async fn object(&self, key: &str) -> Result<Option<Object>, OutboxError> {
+        let key = key.to_owned();
+        self.listings_reader.read(move |db| statements::object(db, &key)).await
+    }
+
+    async fn channel_now(&self, channel: &ChannelName) -> Result<ChannelNow, OutboxError> {
+        let channel = channel.clone();
+        self.listings_reader.read(move |db| statements::channel_now(db, channel.as_str())).await
+    }
+}
