@@ -48,3 +48,4 @@ mod threads;
 mod tracker;
 mod triggers;
 mod tutorials;
+mod upgrade;
