@@ -236,6 +236,37 @@ async fn two_that_are_ours_become_one() {
 }
 
 #[tokio::test]
+async fn a_lost_answer_is_told_and_nothing_is_made_twice() {
+    let world = start().await;
+    world.tracker().fault(Fault::LoseAnswer.once().method("create_trigger"));
+    let ran = world.run_public(&["connect", "TEST"]).await;
+    assert_eq!(ran.code, Some(1));
+    assert!(ran.out.contains("failed") && ran.out.contains("it may have been done or not"), "{}", ran.out);
+    assert_eq!(world.standing().len(), 1, "Tracker is not asked for the others");
+    let told = world.run_public(&["connect", "TEST", "--json"]).await.json();
+    assert_eq!(did(&told).iter().filter(|(_, did)| *did == "created").count(), 4, "{told:#}");
+    assert_eq!(world.standing().len(), 5);
+}
+
+#[tokio::test]
+async fn each_source_has_its_own_triggers() {
+    let sources = "  second: {kind: tracker, secret: {env: HOOK}}\n".into();
+    let world = Setup { sources, ..Setup::default().with_tracker() }.start().await;
+    for source in ["tracker", "second"] {
+        world.run_public(&["connect", "TEST", "--source", source, "--events", "created"]).await.done();
+    }
+    let active = || world.standing().iter().map(|it| it["active"] == true).collect::<Vec<_>>();
+    assert_eq!(world.standing()[1]["name"], "Campanile second: created");
+    assert_eq!(active(), [true, true]);
+    world.run_public(&["disconnect", "TEST", "--source", "second"]).await.done();
+    assert_eq!(active(), [true, false]);
+    world.run_public(&["disconnect", "TEST"]).await.done();
+    assert_eq!(active(), [false, false]);
+    let out = world.run_public(&["disconnect", "TEST", "--events", "updated"]).await.done();
+    assert!(out.contains("nothing: no such trigger of TEST"), "{out}");
+}
+
+#[tokio::test]
 async fn what_is_pasted_by_hand_shows_no_secret_and_asks_nobody() {
     let world = start().await;
     let out = world.run_public_with(&["connect", "TEST", "--print"], &[]).await.done();
@@ -266,6 +297,13 @@ async fn what_tracker_refuses_is_told_with_the_way_out() {
         world.tracker().renew_token(TRACKER_TOKEN, "campanile-bot");
     }
     assert_eq!(world.standing(), [Value::Null; 0]);
+    let text = std::fs::read_to_string(world.config_path()).unwrap();
+    std::fs::write(world.config_path(), text.replace("org_id: \"1\"", "org_id: \"2\"")).unwrap();
+    let err = world.run_public(&["connect", "TEST"]).await.refused();
+    assert!(err.contains("lets nobody in by this token") && err.contains("tracker.org_id"), "{err}");
+    std::fs::write(world.config_path(), text.replace(&world.tracker().api_url(), "http://127.0.0.1:9")).unwrap();
+    let err = world.run_public(&["connect", "TEST"]).await.refused();
+    assert!(err.contains("Tracker could not be asked") && err.contains("`tracker.url`"), "{err}");
 }
 
 #[tokio::test]

@@ -3,6 +3,8 @@
 
 use campanile::config;
 use campanile::template::Templates;
+use campanile::tracker::import::{Hosts, import};
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use crate::harness::{HOOK_SECRET, SLACK, Setup, TELEGRAM, World};
@@ -147,4 +149,37 @@ async fn pasted_bodies_arrive_when_only_their_address_is_changed() {
     }
     let event = world.api("/api/v1/events/2").await["event"]["document"].clone();
     assert_eq!((&event["issue"]["key"], &event["event"]["degraded"]), (&json!("TEST-1"), &json!(true)));
+}
+
+const HOSTS: Hosts<'_> = Hosts {
+    slack_api: "https://slack.com/api",
+    telegram_api: "https://api.telegram.org",
+    web_url: "https://tracker.yandex.ru",
+};
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// Whatever stands in a text: a template without findings comes of it.
+    #[test]
+    fn any_text_becomes_a_template(
+        text in "([-*_~`<>|!&;:.#{}()\\[\\]\\\\ \n1a@]|https://a\\.b/|\\{\\{issue\\.(key|summary|sprint)\\}\\}|<b>|</b>){0,24}",
+        mode in prop::option::of("(markdown|MarkdownV2|HTML)"),
+    ) {
+        let endpoint = match mode {
+            Some(_) => "https://api.telegram.org/bot1:t/sendMessage",
+            None => "https://hooks.slack.com/services/T0/B0/x",
+        };
+        let body = json!({"chat_id": 5, "text": text, "parse_mode": mode.clone().unwrap_or_default()});
+        let mut made = trigger("Any", became("closed"), endpoint, "");
+        made["id"] = 1.into();
+        made["actions"][0]["body"] = body;
+        let made = serde_json::from_str(&made.to_string()).unwrap();
+        let proposal = import("TEST", &[made], HOSTS, &[]);
+        // A text that says nothing is none.
+        let Some((name, template)) = proposal.routes[0].template.clone() else { return Ok(()) };
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join(format!("{name}.md.hbs")), &template).unwrap();
+        prop_assert_eq!(Templates::load(Some(folder.path())).1, vec![], "{}", template);
+    }
 }

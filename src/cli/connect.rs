@@ -44,7 +44,8 @@ pub struct Connect {
     secret_again: bool,
     #[command(flatten)]
     configured: Configured,
-    /// Print {queue, source, endpoint, dry_run, triggers: [{name, id, did, members, why}]} instead of text
+    /// Print {queue, source, endpoint, dry_run, triggers: [{name, id, did, members, why}]} instead of text; with --print
+    /// what Tracker's API takes of each trigger
     #[arg(long)]
     json: bool,
 }
@@ -88,8 +89,7 @@ pub async fn connect(asked: &Connect, env: Env<'_>, clock: &Clock, out: &mut dyn
     let api = api(&config, env, clock)?;
     let Connect { queue, dry_run, secret_again, .. } = asked;
     let order = Order { queue, ours: &ours, events: &events, dry_run: *dry_run, secret_again: *secret_again };
-    // Whom Tracker takes us for: its refusals name him.
-    api.myself().await.map_err(|error| refusal(error, queue))?;
+    let_in(&api, queue).await?;
     let outcomes = tracker::connect::connect(&api, order).await.map_err(|error| refusal(error, queue))?;
     if asked.json {
         let triggers: Vec<Value> = outcomes.iter().map(|outcome| entry(outcome, queue)).collect();
@@ -120,13 +120,13 @@ pub async fn disconnect(asked: &Disconnect, env: Env<'_>, clock: &Clock, out: &m
     let api = api(&config, env, clock)?;
     let (queue, dry_run, events) = (&asked.queue, asked.dry_run, or_all(&asked.events));
     let order = Order { queue, ours: &ours, events: &events, dry_run, secret_again: false };
-    api.myself().await.map_err(|error| refusal(error, queue))?;
+    let_in(&api, queue).await?;
     let outcomes = tracker::connect::disconnect(&api, order).await.map_err(|error| refusal(error, queue))?;
     if asked.json {
         let triggers: Vec<Value> = outcomes.iter().map(|outcome| entry(outcome, queue)).collect();
         json_line(out, &json!({"queue": queue, "dry_run": dry_run, "triggers": triggers}))?;
     } else if outcomes.is_empty() {
-        writeln!(out, "nothing: no trigger of {} calls {public_url}", visible(queue))?;
+        writeln!(out, "nothing: no such trigger of {} calls {public_url}", visible(queue))?;
     } else {
         write!(out, "{}", told(&outcomes, dry_run, queue))?;
     }
@@ -192,6 +192,15 @@ pub fn api(config: &Config, env: Env<'_>, clock: &Clock) -> Result<Api, Refusal>
             .hint("as in `tracker: {token: {env: NAME}, org_id: \"…\"}`; `connect --print` needs none")
     })?;
     Ok(client.free())
+}
+
+/// Asks who the token's owner is: later refusals name him.
+pub async fn let_in(api: &Api, queue: &str) -> Result<(), Refusal> {
+    api.myself().await.map(drop).map_err(|error| match error {
+        Error::Forbidden(said) => Refusal::new(format!("Tracker lets nobody in by this token: {said}"))
+            .hint("is `tracker.org_id` or `cloud_org_id` the organisation of the token's owner?"),
+        error => refusal(error, queue),
+    })
 }
 
 pub fn refusal(error: Error, queue: &str) -> Refusal {
@@ -327,8 +336,13 @@ fn conditions(watched: Watched) -> String {
         Watched::CommentAdded => "Event: comment created".into(),
         Watched::Assigned => "Assignee: field changed".into(),
         Watched::Updated => {
-            let fields = UPDATES.map(|field| format!("{field}: field changed")).join("; ");
+            let fields = UPDATES.map(|field| format!("{}: field changed", capital(field))).join("; ");
             format!("any of (logic Or, not And): {fields}")
         }
     }
+}
+
+fn capital(word: &str) -> String {
+    let mut letters = word.chars();
+    letters.next().into_iter().flat_map(char::to_uppercase).chain(letters).collect()
 }

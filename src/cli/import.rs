@@ -6,7 +6,7 @@ use std::io::Write;
 use clap::Args;
 use serde_json::{Map, Value, json};
 
-use super::connect::{api, refusal};
+use super::connect::{api, let_in, refusal};
 use super::{Configured, End, Stop, configured, json_line, visible};
 use crate::clock::Clock;
 use crate::config::{self, Config, SourceKind};
@@ -33,7 +33,7 @@ pub async fn import_triggers(
 ) -> Result<End, Stop> {
     let config = configured(&asked.configured.config)?.config;
     let (api, queue) = (api(&config, env, clock)?, asked.queue.as_str());
-    api.myself().await.map_err(|error| refusal(error, queue))?;
+    let_in(&api, queue).await?;
     let triggers = api.triggers(queue).await.map_err(|error| refusal(error, queue))?;
     let hosts = Hosts {
         slack_api: config.slack.as_ref().map_or("https://slack.com/api", |slack| slack.api_url.as_str()),

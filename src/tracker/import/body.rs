@@ -23,14 +23,14 @@ impl Signs {
         while let Some((before, (variable, after))) =
             rest.split_once("{{").and_then(|(before, inner)| Some((before, inner.split_once("}}")?)))
         {
-            plain(before, &mut veiled, &mut quoted);
+            plain(before, json, &mut veiled, &mut quoted);
             let bare = json && !quoted;
             veiled.push_str(if bare { "\"" } else { "" });
             veiled.extend(self.sign(variable));
             veiled.push_str(if bare { "\"" } else { "" });
             rest = after;
         }
-        plain(rest, &mut veiled, &mut quoted);
+        plain(rest, json, &mut veiled, &mut quoted);
         veiled
     }
 
@@ -63,13 +63,18 @@ impl Signs {
 }
 
 /// A stretch without variables. `quoted`: whether its end stands inside quotes.
-fn plain(text: &str, veiled: &mut String, quoted: &mut bool) {
+fn plain(text: &str, json: bool, veiled: &mut String, quoted: &mut bool) {
     let mut escaped = false;
     for c in text.chars().filter(|c| !is_sign(*c)) {
         match c {
             _ if escaped => escaped = false,
             '\\' => escaped = true,
             '"' => *quoted = !*quoted,
+            // Typed as it is seen; Tracker's body editor takes it.
+            '\n' if json && *quoted => {
+                veiled.push_str("\\n");
+                continue;
+            }
             _ => {}
         }
         veiled.push(c);

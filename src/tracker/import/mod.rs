@@ -102,7 +102,9 @@ impl Making<'_> {
             let mut signs = Signs::default();
             let endpoint = signs.veil(action["endpoint"].as_str().unwrap_or_default(), false);
             let read = members(action, &endpoint, &mut signs);
-            let service = match address(&endpoint, self.hosts) {
+            let found = address(&endpoint, self.hosts);
+            let is_guess = matches!(found, Address::Variable);
+            let service = match found {
                 Address::Message(service) => Some(service),
                 Address::Variable => read.as_ref().and_then(guessed),
                 Address::Other(method) => {
@@ -114,7 +116,7 @@ impl Making<'_> {
             if let Some(service) = service {
                 let number = self.proposal.routes.len() - before;
                 let name = template_name(self.queue, &id, number);
-                let call = Call { service, endpoint, members: read, signs, template: name };
+                let call = Call { service, is_guess, endpoint, members: read, signs, template: name };
                 self.route(trigger, &label, call);
             }
         }
@@ -143,6 +145,9 @@ impl Making<'_> {
             Some(when) => format!("{of_queue} && {when}"),
             None => of_queue,
         };
+        if call.is_guess {
+            notes.push("its address is a variable: whom it calls was told by its body".into());
+        }
         let members = call.members.take();
         if members.is_none() {
             notes.push("its body cannot be read: is it JSON? The event's own template says what happened".into());
@@ -249,6 +254,8 @@ impl Making<'_> {
 /// What one action sends. It holds secrets.
 struct Call {
     service: Service,
+    /// By its body alone.
+    is_guess: bool,
     endpoint: String,
     members: Option<Map<String, Value>>,
     signs: Signs,
@@ -358,6 +365,10 @@ fn template(
     let mut lost = lost.into_inner();
     lost.dedup();
     notes.extend(lost);
+    if told.template.trim().is_empty() {
+        notes.push("its text is empty: the event's own template says what happened".into());
+        return None;
+    }
     let front = if front.is_empty() { front } else { format!("---\n{front}---\n") };
     Some(format!("{front}{}\n", told.template.trim_end()))
 }

@@ -14,7 +14,7 @@ fn trigger(id: u64, endpoint: &str, body: Value) -> Trigger {
     let trigger = json!({"id": id, "name": format!("Trigger {id}"), "version": 1, "active": true,
         "conditions": [{"type": "Event.create"}],
         "actions": [{"type": "Webhook", "endpoint": endpoint, "method": "POST", "body": body}]});
-    serde_json::from_value(trigger).unwrap()
+    serde_json::from_str(&trigger.to_string()).unwrap()
 }
 
 fn told(triggers: &[Trigger], known: &[Channel]) -> String {
@@ -26,11 +26,15 @@ fn told(triggers: &[Trigger], known: &[Channel]) -> String {
     for route in &proposal.routes {
         let off = if route.disabled { " (off)" } else { "" };
         let _ = writeln!(told, "{} -> {}{off} when {}", route.name, route.channel, route.when);
-        route.notes.iter().for_each(|note| drop(writeln!(told, "  - {note}")));
+        for note in &route.notes {
+            let _ = writeln!(told, "  - {note}");
+        }
         let text = route.template.as_ref().map_or("-", |(_, text)| text.trim_end());
         let _ = writeln!(told, "  | {}", text.replace('\n', "\n  | "));
     }
-    proposal.notes.iter().for_each(|(trigger, note)| drop(writeln!(told, "{trigger}: {note}")));
+    for (trigger, note) in &proposal.notes {
+        let _ = writeln!(told, "{trigger}: {note}");
+    }
     for secret in ["B0SECRET", "t0ken"] {
         assert!(!told.contains(secret) && !format!("{proposal:?}").contains(secret), "{told}");
     }

@@ -78,11 +78,13 @@ impl Writer<'_> {
             out.push('\n');
             self.line_begins = true;
             return;
+        } else if matches!(c, '{' | '}' | '\\') {
+            // Beside a variable these would be Handlebars' own.
+            let _ = write!(out, "&#{};", u32::from(c));
         } else {
             let at_line = self.line_begins && matches!(c, '-' | '+' | '=');
             let number = c == '.' && ends_with_number(out);
-            if at_line || number || matches!(c, '\\' | '`' | '*' | '_' | '[' | ']' | '<' | '>' | '~' | '#' | '&' | '!')
-            {
+            if at_line || number || matches!(c, '`' | '*' | '_' | '[' | ']' | '<' | '>' | '~' | '#' | '&' | '!') {
                 out.push('\\');
             }
             out.push(c);
@@ -132,6 +134,9 @@ impl Writer<'_> {
         let inner = rest.strip_prefix(fence)?;
         let end = inner.find(fence)?;
         let text = &inner[..end];
+        if text.contains(['{', '}', '\\', '`']) {
+            return None;
+        }
         // In code nothing is escaped; a block has lines of its own.
         let (front, back) = match fence {
             "```" => ("\n```\n", "\n```\n"),
@@ -184,7 +189,7 @@ impl Writer<'_> {
         for c in target.chars() {
             match (self.variable)(c) {
                 Some(variable) => self.raw(&variable),
-                None if matches!(c, '(' | ')' | '<' | '>' | ' ' | '\\') => {
+                None if matches!(c, '(' | ')' | '<' | '>' | '{' | '}' | ' ' | '\\') => {
                     let _ = write!(self.told.template, "%{:02X}", u32::from(c));
                 }
                 None => self.told.template.push(c),
@@ -283,6 +288,7 @@ mod tests {
                 M::Html,
                 "**New** [{{issue.key}}]({{issue.url}}) \\& so",
             ),
+            ("{KEY} \\KEY `{`", M::Markdown, "&#123;{{issue.key}}&#125; &#92;{{issue.key}} \\`&#123;\\`"),
             ("- *no* marks\n1. KEY #1", M::None, "\\- \\*no\\* marks\n1\\. {{issue.key}} \\#1"),
         ] {
             assert_eq!(template(text, markup), expected, "{text}");
