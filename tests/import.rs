@@ -2,6 +2,7 @@
 //! they are, with only the address changed.
 
 use campanile::config;
+use campanile::event::Document;
 use campanile::template::Templates;
 use campanile::tracker::import::{Hosts, import};
 use proptest::prelude::*;
@@ -181,5 +182,75 @@ proptest! {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join(format!("{name}.md.hbs")), &template).unwrap();
         prop_assert_eq!(Templates::load(Some(folder.path())).1, vec![], "{}", template);
+    }
+}
+
+/// Each kind of condition that is carried over, as a route that `check` takes, and that an event with nothing but a key
+/// cannot make fail.
+#[test]
+fn conditions_are_taken_and_ask_first() {
+    let of = |kind: &str, field: &str, value: Value| json!({"type": kind, "field": field, "value": value});
+    let mut all: Vec<Value> =
+        ["Event.create", "Event.update", "Event.comment-create"].map(|it| json!({"type": it})).into();
+    for field in [
+        "status",
+        "priority",
+        "type",
+        "resolution",
+        "queue",
+        "parent",
+        "assignee",
+        "createdBy",
+        "updatedBy",
+        "summary",
+        "description",
+        "deadline",
+        "tags",
+        "65f1c0ffee--benchLink",
+    ] {
+        for kind in
+            ["FieldChangedCondition", "FieldIsEmpty", "FieldIsNotEmpty", "FieldBecameEmpty", "FieldBecameNotEmpty"]
+        {
+            all.push(of(kind, field, Value::Null));
+        }
+        if field != "tags" {
+            all.push(of("FieldEquals", field, "it's \"so\" \\ {{x}}".into()));
+            all.push(of("FieldBecameEqual", field, json!({"key": "open", "login": "anna"})));
+        }
+    }
+    for kind in ["ContainerContainsAny", "ContainerContainsNone"] {
+        all.push(of(kind, "tags", json!(["a", "b"])));
+    }
+    for kind in ["ContainsAnyOfStrings", "ContainsNoneOfStrings"] {
+        all.push(of(kind, "summary", json!(["a", "b"])));
+    }
+    for kind in ["CommentAnyMatchCondition", "CommentNoneMatchCondition"] {
+        all.push(json!({"type": kind, "words": ["a", "b"]}));
+    }
+    for kind in ["CommentStringMatchCondition", "CommentStringNotMatchCondition", "CommentFullyMatchCondition"] {
+        all.push(json!({"type": kind, "word": "a"}));
+    }
+    all.extend(["CommentAuthor", "CommentAuthorNot"].map(|kind| json!({"type": kind, "user": "anna"})));
+
+    let mut text = "server: {listen: '127.0.0.1:0'}\nstore: sqlite://x.db\nslack: {token: {env: S}}\n\
+                    sources: {tracker: {kind: tracker, secret: {env: S}}}\nchannels: {c: {slack: C1}}\nroutes:\n"
+        .to_owned();
+    for (id, condition) in all.iter().enumerate() {
+        let mut made = trigger("Any", json!([condition]), "https://slack.com/api/chat.postMessage", r#"{"text": "x"}"#);
+        made["id"] = id.into();
+        let made = serde_json::from_str(&made.to_string()).unwrap();
+        let route = import("TEST", &[made], HOSTS, &[]).routes.remove(0);
+        assert!(route.when.contains("&&"), "{condition}: {:?}", route.notes);
+        let when = route.when.replace('\'', "''");
+        text += &format!("  - {{name: n{id}, when: '{when}', channels: [c], continue: true}}\n");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("config.yaml");
+    std::fs::write(&path, &text).unwrap();
+    let loaded = config::load(&path, &|_| Vec::new()).unwrap_or_else(|findings| panic!("{findings:#?}\n{text}"));
+    for kind in ["issue.created", "issue.updated", "issue.status_changed", "issue.comment_added", "issue.assigned"] {
+        let bare = json!({"event": {"kind": kind}, "issue": {"key": "TEST-1", "queue": {"key": "TEST"}}}).to_string();
+        let failed = loaded.router.route(&Document::new(&bare, None)).failed;
+        assert!(failed.is_empty(), "{kind}: {failed:?}");
     }
 }

@@ -179,6 +179,8 @@ impl Member {
     fn filled(&self) -> String {
         match self {
             Self::Own(path) => format!("(has(issue.fields) && has({path}))"),
+            // A root is always there.
+            Self::Person("actor") => "has(actor.login)".to_owned(),
             known => format!("has({})", known.path()),
         }
     }
