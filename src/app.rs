@@ -2,6 +2,7 @@
 
 mod links;
 mod parts;
+mod recovery;
 mod reload;
 mod tracker;
 
@@ -19,6 +20,7 @@ use tracing::{error, info, warn};
 
 use self::parts::{Ground, Parts, Sharers};
 pub use self::parts::{kind, tracker_client};
+use self::recovery::Recovery;
 pub use self::reload::Reloader;
 use self::reload::Start;
 use crate::admin::Api;
@@ -97,11 +99,12 @@ impl App {
             breaker_of: &nobody,
             sharers: Arc::new(move || shared.get().map_or(1, |sharers| sharers())),
         };
-        let Parts { hash, places, rules, links, plan, accounts, admin_token, keep } =
+        let Parts { hash, places, rules, links, plan, accounts, admin_token, keep, recover } =
             Parts::build(loaded, templates, &ground, &mut random)?;
         let outbox = open(&config, env, &clock, &mut random).await?;
         let _ = opened.set(reload::sharers(&outbox));
         outbox.place(places.clone()).await?;
+        let since = recovery::since(&outbox, &clock).await?;
         let lifecycle = Lifecycle::default();
         let works = Arc::new(Works {
             outbox: outbox.clone(),
@@ -145,6 +148,7 @@ impl App {
             intake: intake.clone(),
             application: application.clone(),
             keep,
+            recover,
             random,
             lifecycle: lifecycle.clone(),
         });
@@ -153,6 +157,7 @@ impl App {
         tasks.spawn(lanes(runners, lifecycle.clone()));
         let configuration = reloader.configuration();
         let readiness = Readiness { outbox: outbox.clone(), lifecycle: lifecycle.clone(), configuration };
+        let recovering = intake.clone();
         let proxies = config.server.trusted_proxies.clone();
         let trusts = move |address| proxies.iter().any(|proxy| proxy.contains(address));
         let hooks = Arc::new(Hooks::new(intake, application, readiness.clone(), clock.clone(), trusts));
@@ -173,6 +178,19 @@ impl App {
                 name
             });
         }
+        let recovery = Recovery {
+            works: works.clone(),
+            intake: recovering,
+            settings: reloader.recover(),
+            keep: keep.clone(),
+            public_url: config.server.public_url.as_ref().map(|url| url.as_str().to_owned()),
+            since,
+            lifecycle: lifecycle.clone(),
+        };
+        tasks.spawn(async move {
+            recovery.run().await;
+            "the look for missed calls"
+        });
         let tracker = tracker::watch(reloader.clone(), works, lifecycle.clone());
         tasks.spawn(async move {
             tracker.await;

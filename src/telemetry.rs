@@ -46,6 +46,16 @@ pub struct ByEnd {
     pub end: &'static str,
 }
 
+#[derive(Clone, Debug, Eq, Hash, PartialEq, EncodeLabelSet)]
+pub struct OfSource {
+    pub source: String,
+}
+
+#[derive(Clone, Debug, Eq, Hash, PartialEq, EncodeLabelSet)]
+pub struct ByQueue {
+    pub queue: String,
+}
+
 /// Counters that the parts move themselves. What the outbox knows better is added when `/metrics` is asked.
 pub struct Metrics {
     registry: Registry,
@@ -53,6 +63,9 @@ pub struct Metrics {
     pub unrouted: Counter,
     /// `enriched` or `unenriched`.
     pub events_enriched: Family<ByEnd, Counter>,
+    pub events_recovered: Family<OfSource, Counter>,
+    /// 1: the token may not read its triggers or what they called.
+    pub recovery_refused: Family<ByQueue, Gauge>,
     pub condition_errors: Family<ByRoute, Counter>,
     pub attempts: Family<ByOutcome, Counter>,
     pub attempt_seconds: Family<ByMessenger, Histogram, fn() -> Histogram>,
@@ -77,6 +90,8 @@ impl Default for Metrics {
             calls: Family::default(),
             unrouted: Counter::default(),
             events_enriched: Family::default(),
+            events_recovered: Family::default(),
+            recovery_refused: Family::default(),
             condition_errors: Family::default(),
             attempts: Family::default(),
             attempt_seconds: Family::new_with_constructor(attempt_buckets),
@@ -97,6 +112,16 @@ impl Default for Metrics {
             "events_enriched",
             "Events of sources that enrich, by whether Tracker told of their issue in time",
             metrics.events_enriched.clone(),
+        );
+        registry.register(
+            "events_recovered",
+            "Events of calls that had been missed and were found in Tracker's webhook log",
+            metrics.events_recovered.clone(),
+        );
+        registry.register(
+            "recovery_refused",
+            "1 while the token may not read a queue's triggers: calls that are missed there are not recovered",
+            metrics.recovery_refused.clone(),
         );
         registry.register(
             "condition_errors",

@@ -65,6 +65,7 @@ fn arrival(n: u8) -> Arrival {
         plan: Plan::Routed(vec![Planned { duty, route, give_up_at, filtered: None }]),
         guard: None,
         object: None,
+        called: None,
         room: None,
     }
 }

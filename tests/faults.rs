@@ -89,6 +89,7 @@ impl World {
                 plan: Plan::Routed(vec![planned]),
                 guard: None,
                 object: None,
+                called: None,
                 room: None,
             };
             let outbox = outbox.clone();

@@ -34,6 +34,7 @@ mod pace;
 mod pg_faults;
 mod reading;
 mod readme;
+mod recovery;
 mod reload;
 mod rendering;
 mod replay;

@@ -4,6 +4,7 @@
 mod ending;
 mod issues;
 mod lanes;
+mod late;
 mod taking;
 
 use std::collections::HashSet;
@@ -199,6 +200,7 @@ fn arrival(n: u8, now: Millis, channels: &[&str]) -> Arrival {
         plan: Plan::Routed(planned.collect()),
         guard: None,
         object: None,
+        called: None,
         room: None,
     }
 }
@@ -246,6 +248,10 @@ contract! {
         many_accepts_at_once_are_all_kept_and_numbered
         more_than_max_pending_is_refused_until_something_ends
         both_ledgers_balance_after_every_change;
+    late:
+        a_logged_call_is_known_by_what_was_called_around_its_time
+        what_came_late_changes_nothing_of_what_is_remembered
+        a_logged_call_that_many_find_at_once_is_stored_once;
     lanes:
         a_lane_is_held_by_one_and_read_in_order
         nothing_is_written_under_a_lease_that_has_ended

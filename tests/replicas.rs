@@ -127,6 +127,7 @@ fn arrival(n: u8, now: i64, lanes: std::ops::Range<usize>) -> Arrival {
         plan: Plan::Routed(planned.collect()),
         guard: None,
         object: None,
+        called: None,
         room: None,
     }
 }

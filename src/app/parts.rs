@@ -8,6 +8,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 use sha2::{Digest, Sha256};
 
+use super::recovery::Recover;
 use super::{StartError, composer, reader};
 use crate::clock::Clock;
 use crate::config::{
@@ -86,6 +87,7 @@ pub struct Parts {
     pub admin_token: Option<SecretString>,
     /// How long what is settled can be looked up.
     pub keep: Duration,
+    pub recover: Recover,
 }
 
 impl Parts {
@@ -131,8 +133,15 @@ impl Parts {
             accounts: accounts.into_iter().map(|(name, (account, _))| (name, account)).chain(of_issues).collect(),
             admin_token: admin_token.map(|token| secrets.resolve("server.admin_token", token)).transpose()?,
             keep: Duration::from_secs(u64::from(config.retention_days) * 24 * 60 * 60),
+            recover: recover(&config.tracker),
         })
     }
+}
+
+fn recover(tracker: &config::Tracker) -> Recover {
+    let minutes = u64::from(tracker.recover_every_minutes);
+    let every = (minutes > 0).then(|| Duration::from_secs(minutes * 60));
+    Recover { queues: tracker.queues.clone(), every }
 }
 
 /// Secrets of the configuration, with the names under which its author knows them.

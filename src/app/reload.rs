@@ -15,6 +15,7 @@ use tracing::{info, warn};
 
 use super::StartError;
 use super::parts::{Account, Ground, Parts, Sharers};
+use super::recovery::Recover;
 use crate::admin::{Configuration, RefusedConfiguration};
 use crate::config::{Config, Loaded};
 use crate::finding::Finding;
@@ -33,6 +34,7 @@ pub struct Reloader {
     intake: Arc<Intake>,
     application: Arc<Application>,
     keep: watch::Sender<Duration>,
+    recover: watch::Sender<Recover>,
     lifecycle: Lifecycle,
     new_runners: mpsc::UnboundedSender<Arc<Runner>>,
     configuration: watch::Sender<Configuration>,
@@ -58,6 +60,7 @@ pub struct Start {
     pub intake: Arc<Intake>,
     pub application: Arc<Application>,
     pub keep: Duration,
+    pub recover: Recover,
     pub random: fastrand::Rng,
     pub lifecycle: Lifecycle,
 }
@@ -65,8 +68,20 @@ pub struct Start {
 impl Reloader {
     /// With it come the runners that are to run, and how long settled rows are kept.
     pub fn new(start: Start) -> (Arc<Self>, mpsc::UnboundedReceiver<Arc<Runner>>, watch::Receiver<Duration>) {
-        let Start { config, hash, admin_token, places, transport, works, intake, application, keep, random, lifecycle } =
-            start;
+        let Start {
+            config,
+            hash,
+            admin_token,
+            places,
+            transport,
+            works,
+            intake,
+            application,
+            keep,
+            recover,
+            random,
+            lifecycle,
+        } = start;
         let (new_runners, runners) = mpsc::unbounded_channel();
         let (keep, kept) = watch::channel(keep);
         let loaded_at = works.clock.now();
@@ -77,6 +92,7 @@ impl Reloader {
             intake,
             application,
             keep,
+            recover: watch::Sender::new(recover),
             lifecycle,
             new_runners,
             configuration: watch::Sender::new(configuration),
@@ -84,6 +100,11 @@ impl Reloader {
             running: Running { places, runners: HashMap::new(), random }.into(),
         };
         (Arc::new(reloader), runners, kept)
+    }
+
+    /// How missed calls are looked for.
+    pub fn recover(&self) -> watch::Receiver<Recover> {
+        self.recover.subscribe()
     }
 
     pub fn configuration(&self) -> watch::Receiver<Configuration> {
@@ -132,6 +153,7 @@ impl Reloader {
         self.intake.rules.send_replace(Arc::new(parts.rules));
         self.application.rules.send_replace(parts.links.map(Arc::new));
         self.keep.send_replace(parts.keep);
+        self.recover.send_replace(parts.recover); // last: it wakes who looks at the others
         if !leaving.is_empty() {
             match self.works.outbox.place(parts.places.clone()).await {
                 Ok(()) => *places = parts.places,

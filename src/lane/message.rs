@@ -3,6 +3,7 @@
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use serde::Deserialize;
 use serde_json::value::RawValue;
 use tower::ServiceExt;
 use tracing::warn;
@@ -10,7 +11,7 @@ use tracing::warn;
 use super::deliver::{Known, Then, Way, chain};
 use super::{Channel, Early, Plan, Runner, SETTLE_AGAIN};
 use crate::delivery::{Advice, Messenger, OnUnclear, Outcome, Receipt, Scope, SendError};
-use crate::event::{ChannelName, Document};
+use crate::event::{ChannelName, Document, Head};
 use crate::message::delayed;
 use crate::messenger::Content;
 use crate::messenger::sender::{Call, Sender, Target};
@@ -284,9 +285,21 @@ impl Runner {
     }
 
     fn late_by(&self, due: &Due, now: Millis) -> Option<Duration> {
-        let late = Duration::from_millis((now - due.planned_at).max(0) as u64);
+        let since = due.planned_at.min(missed_at(&due.document).unwrap_or(Millis::MAX));
+        let late = Duration::from_millis((now - since).max(0) as u64);
         (late > LATE).then_some(late)
     }
+}
+
+/// When it happened, of an event that was missed then: it has waited since.
+fn missed_at(document: &str) -> Option<Millis> {
+    #[derive(Deserialize)]
+    struct Missed {
+        event: Head,
+    }
+    // Nearly no event is one, and a document may be long.
+    let missed: Missed = document.contains(r#""recovered":true"#).then(|| serde_json::from_str(document).ok())??;
+    missed.event.at.filter(|_| missed.event.recovered).map(|at| at.as_millisecond())
 }
 
 /// What was rendered and kept, with the parts as they are kept.

@@ -282,6 +282,7 @@ impl Runner {
             plan: of,
             guard: None,
             object: None,
+            called: None,
             room: None,
         };
         match self.works.outbox.accept(arrival).await {

@@ -136,6 +136,7 @@ impl Application {
             plan: Plan::Routed(plan.planned),
             guard: None,
             object: None,
+            called: None,
             room: None,
         })
     }

@@ -10,6 +10,7 @@
 //!   delay ([`Until`]) does not. What waits for a person stays held, and its next probe is due at once.
 //! - Both ledgers balance in every committed state; the tables themselves refuse anything else.
 
+mod called;
 mod issue_lane;
 mod lanes;
 mod links;
@@ -19,7 +20,7 @@ mod sqlite;
 mod writes;
 
 use std::any::Any;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -29,6 +30,7 @@ use serde_json::value::RawValue;
 use crate::delivery::{DeliveryId, Duty, EventId, Mark, Messenger, Outcome, Planned, Receipt, Style};
 use crate::event::{ChannelName, SourceName};
 
+pub use called::Called;
 pub use issue_lane::IssueLane;
 pub use links::{ChannelNow, LinkFilter, LinkRow, Linking, Links, Object};
 pub use postgres::{Postgres, PostgresOptions, PostgresUrl};
@@ -59,6 +61,8 @@ pub struct Arrival {
     pub guard: Option<Fingerprint>,
     /// What it tells of a review or a bench: kept with it.
     pub object: Option<Object>,
+    /// Given where its sender keeps a log.
+    pub called: Option<Called>,
     /// Its share of the memory for bodies: dropped when the event is stored or refused, and not when its caller stops
     /// waiting.
     pub room: Option<Arc<dyn Any + Send + Sync>>,
@@ -414,6 +418,14 @@ pub trait Outbox: Links {
     /// sends none of them.
     async fn place(&self, places: Vec<Place>) -> Result<(), OutboxError>;
     async fn accept(&self, arrival: Arrival) -> Result<Accepted, OutboxError>;
+    /// Those calls with one of the fingerprints that were accepted and made in this time, both ends included. Only what
+    /// [`Arrival::called`] told of.
+    async fn called(
+        &self,
+        fingerprints: HashSet<Fingerprint>,
+        from: Millis,
+        to: Millis,
+    ) -> Result<Vec<(Fingerprint, Millis)>, OutboxError>;
     /// Counts (and for the admin keeps) a call that became no event.
     async fn set_aside(&self, aside: Aside) -> Result<(), OutboxError>;
 

@@ -17,7 +17,7 @@ const NAMED: Duration = Duration::from_secs(24 * 60 * 60);
 const DATED: Duration = Duration::from_secs(10 * 60);
 /// Five attempts of ten seconds with 10, 20, 40 and 80 s between them span 200 s. Two real events that look alike
 /// (opened, closed, opened) must not merge for longer.
-const UNDATED: Duration = Duration::from_secs(4 * 60);
+pub const UNDATED: Duration = Duration::from_secs(4 * 60);
 
 /// A code host sends what failed again for so long (code-hosts.md, section 10).
 const DELIVERED: Duration = Duration::from_secs(7 * 24 * 60 * 60);

@@ -1,5 +1,6 @@
 //! From a call to durable events: read, route, accept. What the sender hears is decided here and nowhere else.
 
+use std::any::Any;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,11 +9,11 @@ use futures_util::future::{join_all, try_join_all};
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
-use super::{Call, Read, Said, Source};
+use super::{Call, Kind, Read, Said, Source};
 use crate::clock::Clock;
 use crate::delivery::EventId;
 use crate::event::Event;
-use crate::outbox::{Accepted, Arrival, Aside, Millis, Outbox, OutboxError, Plan};
+use crate::outbox::{Accepted, Arrival, Aside, Called, Millis, Outbox, OutboxError, Plan};
 use crate::route::Planner;
 use crate::telemetry::{ByRoute, Metrics};
 
@@ -94,8 +95,9 @@ impl Intake {
     /// # Errors
     /// One of them is not stored.
     async fn accept(&self, source: &Source, call: &Call<'_>, reads: Vec<Read>) -> Result<Answer, OutboxError> {
-        let arrivals = try_join_all(reads.into_iter().map(|read| self.arrival(source, call, read))).await?;
-        let arrivals: Vec<_> = match arrivals.into_iter().collect() {
+        let now = call.received_at.as_millisecond();
+        let arrivals = reads.into_iter().map(|read| self.arrival(source, (now, call.room.clone()), read));
+        let arrivals: Vec<_> = match try_join_all(arrivals).await?.into_iter().collect() {
             Ok(arrivals) => arrivals,
             Err(why) => return Ok(Answer::Unreadable { why }),
         };
@@ -120,14 +122,13 @@ impl Intake {
 
     /// # Errors
     /// Inside: why the event cannot be written. Outside: the store does not tell what its issue is linked to.
-    async fn arrival(
+    pub(super) async fn arrival(
         &self,
         source: &Source,
-        call: &Call<'_>,
+        (now, room): (Millis, Arc<dyn Any + Send + Sync>),
         read: Read,
     ) -> Result<Result<Arrival, String>, OutboxError> {
         let Read { event, fingerprint, remember, guard, object, line } = read;
-        let now = call.received_at.as_millisecond();
         let (document, plan) = match self.plan(&event, line, now).await? {
             Ok(planned) => planned,
             Err(why) => return Ok(Err(why)),
@@ -143,23 +144,30 @@ impl Intake {
             plan,
             guard,
             object,
-            room: Some(call.room.clone()),
+            // Tracker alone tells what it called.
+            called: matches!(source.kind, Kind::Tracker).then_some(Called { at: now, late: None }),
+            room: Some(room),
         }))
     }
 
     async fn accept_one(&self, source: &Source, arrival: Arrival) -> Result<Accepted, OutboxError> {
-        let (kind, issue) = (arrival.kind.clone(), arrival.issue.clone().unwrap_or_default());
+        let told = (arrival.kind.clone(), arrival.issue.clone().unwrap_or_default());
         let end = self.outbox.accept(arrival).await?;
+        self.accepted(source, &told, &end);
+        Ok(end)
+    }
+
+    /// Notes what became of a call; of its event kind and issue are `told`.
+    pub(super) fn accepted(&self, source: &Source, (kind, issue): &(String, String), end: &Accepted) {
         match end {
             Accepted::New { event, deliveries } => {
                 info!(event = event.0, source = %source.name, kind, issue, deliveries, "accepted");
-                if deliveries == Some(0) {
+                if *deliveries == Some(0) {
                     self.metrics.unrouted.inc();
                 }
             }
             Accepted::Duplicate { event } => debug!(event = event.0, source = %source.name, "a call came again"),
         }
-        Ok(end)
     }
 
     /// The event's document and where it leads.

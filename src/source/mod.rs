@@ -11,6 +11,7 @@ mod gitea;
 mod github;
 mod gitlab;
 mod intake;
+mod late;
 mod read;
 mod review;
 mod signature;
@@ -32,6 +33,7 @@ use crate::outbox::Fingerprint;
 pub use crate::outbox::Object;
 pub use auth::Secrets;
 pub use intake::{Answer, Intake, Rules};
+pub use late::{Late, Logged};
 pub use read::Reader;
 
 /// A configured intake.

@@ -12,6 +12,7 @@ pub mod guest;
 pub mod import;
 pub mod issue;
 pub mod known;
+pub mod log;
 pub mod look;
 pub mod merge;
 pub mod names;

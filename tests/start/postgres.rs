@@ -110,7 +110,7 @@ async fn serve_says_in_one_line_what_keeps_it_from_its_postgresql() {
     no rights: error: PostgreSQL at 127.0.0.1:PORT, database `closed`: permission denied for schema public; let the user own the database and its tables: alter database NAME owner to USER, or reassign owned
     rights of another: error: PostgreSQL at 127.0.0.1:PORT, database `lent`: permission denied for table campanile_migrations; let the user own the database and its tables: alter database NAME owner to USER, or reassign owned
     another's: error: PostgreSQL at 127.0.0.1:PORT, database `theirs`: it is not empty and not Campanile's: it has `orders`; name another, or make one: create database NAME owner USER
-    newer: error: PostgreSQL at 127.0.0.1:PORT, database `newer`: it was written by a newer campanile (schema version 99, this one knows 2); start that one
+    newer: error: PostgreSQL at 127.0.0.1:PORT, database `newer`: it was written by a newer campanile (schema version 99, this one knows 4); start that one
     no port: error: PostgreSQL at 127.0.0.1:1, database `own`: it cannot be reached: Connection refused (os error 111); does it run, and are host and port right?
     no socket: error: PostgreSQL at /nonexistent, database `own`: it cannot be reached: No such file or directory (os error 2); does it run, and are host and port right?
     no host: error: PostgreSQL at nonexistent.invalid:5432, database `own`: it cannot be reached: failed to lookup address information: Name or service not known; does it run, and are host and port right?

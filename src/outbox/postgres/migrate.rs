@@ -25,6 +25,7 @@ const VERSIONS: &[(&str, &str)] = &[
     ("V1__outbox", include_str!("migrations/V1__outbox.sql")),
     ("V2__tracker", include_str!("migrations/V2__tracker.sql")),
     ("V3__links", include_str!("migrations/V3__links.sql")),
+    ("V4__recovery", include_str!("migrations/V4__recovery.sql")),
 ];
 
 /// Makes the schema or brings it up to date.
@@ -91,6 +92,12 @@ fn known(number: i32, name: &str) -> Result<(), String> {
     }
 }
 
+/// The version that the last migration makes.
+fn last() -> i32 {
+    let numbers = VERSIONS.iter().filter_map(|(name, _)| name.strip_prefix('V')?.split("__").next()?.parse().ok());
+    numbers.max().unwrap_or_default()
+}
+
 /// An empty schema is ours too, soon.
 async fn ours(db: &Transaction<'_>) -> Result<(), String> {
     let known =
@@ -98,9 +105,9 @@ async fn ours(db: &Transaction<'_>) -> Result<(), String> {
     if known {
         let newest = db.query_typed_one(&format!("select max(version) from {HISTORY}"), &[]).await.map_err(plain)?;
         return match newest.get::<_, Option<i32>>(0) {
-            Some(version) if version as usize > VERSIONS.len() => Err(format!(
+            Some(version) if version > last() => Err(format!(
                 "it was written by a newer campanile (schema version {version}, this one knows {}); start that one",
-                VERSIONS.len()
+                last()
             )),
             _ => Ok(()),
         };

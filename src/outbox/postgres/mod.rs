@@ -25,7 +25,7 @@ mod url;
 mod wire;
 mod words;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -188,6 +188,16 @@ impl Outbox for Postgres {
 
     async fn accept(&self, arrival: Arrival) -> Result<Accepted, OutboxError> {
         self.accepts.ask(arrival).await
+    }
+
+    async fn called(
+        &self,
+        fingerprints: HashSet<Fingerprint>,
+        from: Millis,
+        to: Millis,
+    ) -> Result<Vec<(Fingerprint, Millis)>, OutboxError> {
+        let calls = statements::called(&**self.db().await?, &fingerprints, from, to).await;
+        calls.map_err(|error| self.unanswered(error))
     }
 
     async fn set_aside(&self, aside: Aside) -> Result<(), OutboxError> {

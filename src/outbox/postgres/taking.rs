@@ -31,6 +31,11 @@ impl Call {
             Plan::ToRoute { .. } => self.to_route.as_slice(),
         }
     }
+
+    /// Whether it takes more than the statement that all others share.
+    fn goes_alone(&self) -> bool {
+        self.request.what.guard.is_some() || self.request.what.late().is_some()
+    }
 }
 
 /// Where a delivery goes.
@@ -160,11 +165,11 @@ async fn admit(core: &Core, batch: Vec<Taking>) -> Vec<Call> {
 /// `None`: what the call was a duplicate of has been forgotten since.
 type End = Option<Accepted>;
 
-/// The calls that have a guard go one by one: each is stored whole or not at all. A run is a transaction of its own, and
+/// The calls that have a guard, or came by a log, go one by one: each is stored whole or not at all. A run is a transaction of its own, and
 /// what it came to stays, whatever becomes of the next.
 async fn in_runs(core: &Core, calls: &[Call]) -> Ends<End> {
     let mut ends: Ends<End> = Vec::with_capacity(calls.len());
-    for run in calls.chunk_by(|one, next| one.request.what.guard.is_none() && next.request.what.guard.is_none()) {
+    for run in calls.chunk_by(|one, next| !one.goes_alone() && !next.goes_alone()) {
         match ends.last() {
             // Nobody answers: to ask once for each of them would keep the callers waiting.
             Some(Err(error @ OutboxError::Unavailable(_))) if !core.can_write() => {
@@ -181,13 +186,20 @@ async fn stored(core: &Core, calls: &[Call]) -> Result<Ends<End>, Refusal> {
     let began = Instant::now();
     let mut db = core.db().await?;
     let is_plain = |call: &Call| {
-        let Arrival { guard, object, .. } = &call.request.what;
-        guard.is_none() && object.is_none() && call.spots.iter().all(|spot| spot.known().is_some())
+        let is_told = call.request.what.object.is_some();
+        !is_told && !call.goes_alone() && call.spots.iter().all(|spot| spot.known().is_some())
     };
     let (new, made) = if calls.iter().all(is_plain) {
         (insert(core, &**db, calls, &Made::default()).await?, Made::default())
     } else {
         let whole = db.transaction().await?;
+        if let [call] = calls
+            && let Some(between) = call.request.what.late()
+            && let Some(other) = statements::called_between(&whole, call.request.what.fingerprint, between).await?
+        {
+            whole.rollback().await?;
+            return Ok(vec![Ok(Some(Accepted::Duplicate { event: EventId(other) }))]);
+        }
         let made = make_lanes(&whole, calls.iter().flat_map(|call| &call.spots)).await?;
         let new = insert(core, &whole, calls, &made).await?;
         if let ([call], [(_, event)]) = (calls, new.as_slice())

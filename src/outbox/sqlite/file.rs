@@ -16,6 +16,7 @@ pub const MIGRATIONS: &[M<'static>] = &[
     M::up(include_str!("../migrations/0002_threads.sql")),
     M::up(include_str!("../migrations/0003_tracker.sql")),
     M::up(include_str!("../migrations/0004_links.sql")),
+    M::up(include_str!("../migrations/0005_recovery.sql")),
 ];
 
 /// The lock of the whole store: held while this process lives, gone with it.

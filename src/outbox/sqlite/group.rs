@@ -138,6 +138,9 @@ impl Group<'_> {
         if let Plan::Routed(planned) = &arrival.plan {
             self.know_channels(planned)?;
         }
+        if let Some(between) = arrival.late() {
+            return self.accept_late(arrival, between);
+        }
         for fingerprint in std::iter::once(arrival.fingerprint).chain(arrival.guard) {
             self.statements += 1;
             let seen = self.writer.seen.find(self.db, &self.seen, fingerprint, arrival.received_at)?;
@@ -148,6 +151,23 @@ impl Group<'_> {
                 return Ok(Effect::Accepted(duplicate, Places::default()));
             }
         }
+        self.store(arrival)
+    }
+
+    /// A call that came by its sender's log.
+    fn accept_late(&mut self, arrival: &Arrival, (after, before): (Millis, Millis)) -> Result<Effect, Refusal> {
+        self.statements += 2;
+        if let Some(event) = statements::called_between(self.db, arrival.fingerprint, after, before)? {
+            let known = Accepted::Duplicate { event: EventId(event) };
+            return Ok(Effect::Accepted(known, Places::default()));
+        }
+        // One that came by itself later is remembered for as long as it was to be.
+        let known = self.writer.seen.known(self.db, &self.seen, arrival.fingerprint)?;
+        let until = known.map_or(arrival.remember_until, |known| known.until.max(arrival.remember_until));
+        self.store(&Arrival { remember_until: until, ..arrival.clone() })
+    }
+
+    fn store(&mut self, arrival: &Arrival) -> Result<Effect, Refusal> {
         self.last_event += 1;
         let (event, first_delivery) = (self.last_event, self.last_delivery + 1);
         let known = Known { event, until: arrival.remember_until };

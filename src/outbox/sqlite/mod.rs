@@ -15,7 +15,7 @@ mod shared;
 mod statements;
 mod writer;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
@@ -25,8 +25,8 @@ use async_trait::async_trait;
 use tokio::sync::{oneshot, watch};
 
 use super::{
-    Accepted, Arrival, Aside, DeliveryRow, Due, EventRow, Expired, Filter, Fleet, Gauges, Hold, Lease, Millis, Outbox,
-    OutboxError, Place, Replay, ReplicaId, Routing, Settlement, Slot, State, Until,
+    Accepted, Arrival, Aside, DeliveryRow, Due, EventRow, Expired, Filter, Fingerprint, Fleet, Gauges, Hold, Lease,
+    Millis, Outbox, OutboxError, Place, Replay, ReplicaId, Routing, Settlement, Slot, State, Until,
 };
 use crate::clock::Clock;
 use crate::delivery::{DeliveryId, EventId, Mark, Receipt};
@@ -166,6 +166,15 @@ impl Outbox for Sqlite {
             Answer::Accepted(accepted) => Ok(accepted),
             Answer::Count(_) | Answer::Expired(_) | Answer::Done => Err(OutboxError::Closed),
         }
+    }
+
+    async fn called(
+        &self,
+        fingerprints: HashSet<Fingerprint>,
+        from: Millis,
+        to: Millis,
+    ) -> Result<Vec<(Fingerprint, Millis)>, OutboxError> {
+        self.listings_reader.read(move |db| statements::called(db, &fingerprints, from, to)).await
     }
 
     async fn set_aside(&self, aside: Aside) -> Result<(), OutboxError> {

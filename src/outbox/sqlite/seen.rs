@@ -50,11 +50,15 @@ impl Seen {
 
     /// The event that has taken this call, if its time is not over.
     pub fn find(&self, db: &Connection, turn: &Turn, fingerprint: Fingerprint, now: Millis) -> Result<Option<i64>> {
-        let known = match turn.new.get(&fingerprint).or_else(|| self.waiting.get(&fingerprint)) {
-            Some(known) => Some(*known),
-            None => statements::seen(db, fingerprint)?,
-        };
-        Ok(known.filter(|known| known.until > now).map(|known| known.event))
+        Ok(self.known(db, turn, fingerprint)?.filter(|known| known.until > now).map(|known| known.event))
+    }
+
+    /// The event that took this call last, if that is not forgotten.
+    pub fn known(&self, db: &Connection, turn: &Turn, fingerprint: Fingerprint) -> Result<Option<Known>> {
+        match turn.new.get(&fingerprint).or_else(|| self.waiting.get(&fingerprint)) {
+            Some(known) => Ok(Some(*known)),
+            None => statements::seen(db, fingerprint),
+        }
     }
 
     /// Moves what is too much to the table, at the end of a transaction.

@@ -1,6 +1,8 @@
 //! What an accept writes: a batch of calls in one statement, which is one transaction.
 
-use tokio_postgres::GenericClient;
+use std::collections::HashSet;
+
+use tokio_postgres::{GenericClient, Transaction};
 
 use super::{Result, given};
 use crate::delivery::Planned;
@@ -17,6 +19,9 @@ pub struct Calls<'a> {
     issue: Vec<Option<&'a str>>,
     document: Vec<&'a str>,
     to_route: Vec<bool>,
+    called_at: Vec<Option<Millis>>,
+    /// The one call came by its sender's log: what is remembered of it does not count.
+    late: bool,
     rows: Rows<'a>,
 }
 
@@ -66,6 +71,8 @@ impl<'a> Calls<'a> {
         self.issue.push(arrival.issue.as_deref());
         self.document.push(&arrival.document);
         self.to_route.push(matches!(arrival.plan, Plan::ToRoute { .. }));
+        self.called_at.push(arrival.called.map(|called| called.at));
+        self.late = arrival.late().is_some();
         let number = self.document.len() as i64;
         for (planned, channel) in planned.iter().zip(channels) {
             self.rows.add(number, *channel, planned)?;
@@ -82,14 +89,14 @@ pub async fn accept(db: &impl GenericClient, calls: &Calls<'_>, shard: i16) -> R
         .query_typed(
             "with calls as materialized (
                  select c.*, nextval('events_id_seq') as event
-                 from unnest($1, $2, $3, $4, $5, $6, $7, $17) with ordinality
-                     as c (fingerprint, received_at, until, source, kind, issue, document, to_route, number)
+                 from unnest($1, $2, $3, $4, $5, $6, $7, $17, $19) with ordinality
+                     as c (fingerprint, received_at, until, source, kind, issue, document, to_route, called_at, number)
                  order by number
              ), fresh as (
                  insert into seen as s (fingerprint, event, until)
                  select fingerprint, event, until from calls order by fingerprint
-                 on conflict (fingerprint) do update set event = excluded.event, until = excluded.until
-                     where s.until <= (select min(received_at) from calls)
+                 on conflict (fingerprint) do update set event = excluded.event, until = greatest(s.until, excluded.until)
+                     where s.until <= (select min(received_at) from calls) or $20
                  returning event
              ), planned as materialized (
                  select p.*, calls.event, calls.received_at, calls.to_route, nextval('deliveries_id_seq') as id
@@ -100,8 +107,9 @@ pub async fn accept(db: &impl GenericClient, calls: &Calls<'_>, shard: i16) -> R
              ), ids as (
                  select event, array_agg(id order by id) as deliveries from planned group by event
              ), stored as (
-                 insert into events (id, source, kind, issue, received_at, deliveries, document, to_route)
-                 select event, source, kind, issue, received_at, coalesce(ids.deliveries, '{}'), document, to_route
+                 insert into events (id, source, kind, issue, received_at, deliveries, document, to_route, called_at, fingerprint)
+                 select event, source, kind, issue, received_at, coalesce(ids.deliveries, '{}'), document, to_route, called_at,
+                     case when called_at is not null then fingerprint end
                  from calls join fresh using (event) left join ids using (event)
                  returning to_route
              ), delivered as (
@@ -141,6 +149,8 @@ pub async fn accept(db: &impl GenericClient, calls: &Calls<'_>, shard: i16) -> R
                 calls.rows.filtered => TEXT_ARRAY,
                 calls.to_route => BOOL_ARRAY,
                 super::number_of(State::Filtered) => INT2,
+                calls.called_at => INT8_ARRAY,
+                calls.late => BOOL,
             ],
         )
         .await?;
@@ -158,6 +168,39 @@ pub async fn seen(db: &impl GenericClient, fingerprints: &[Fingerprint]) -> Resu
         )
         .await?;
     rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
+}
+
+/// The event of an equal call that was made between these times. Until the transaction ends nobody else accepts what came
+/// by a sender's log, so that the answer stays true.
+pub async fn called_between(
+    db: &Transaction<'_>,
+    fingerprint: Fingerprint,
+    (after, before): (Millis, Millis),
+) -> Result<Option<i64>> {
+    db.query_typed("select pg_advisory_xact_lock(hashtext('campanile:recover'))", &[]).await?;
+    let event = "select id from events where called_at > $2 and called_at < $3 and fingerprint = $1 limit 1";
+    let given = given![&fingerprint.0[..] => BYTEA, after => INT8, before => INT8];
+    db.query_typed_opt(event, given).await?.map(|row| row.try_get(0)).transpose()
+}
+
+/// Calls that were made from one time to another, of those with one of the fingerprints.
+pub async fn called(
+    db: &impl GenericClient,
+    fingerprints: &HashSet<Fingerprint>,
+    from: Millis,
+    to: Millis,
+) -> Result<Vec<(Fingerprint, Millis)>> {
+    let wanted: Vec<&[u8]> = fingerprints.iter().map(|fingerprint| &fingerprint.0[..]).collect();
+    let calls = "select fingerprint, called_at from events
+         where called_at >= $2 and called_at <= $3 and fingerprint = any ($1)";
+    let rows = db.query_typed(calls, given![wanted => BYTEA_ARRAY, from => INT8, to => INT8]).await?;
+    let mut calls = Vec::with_capacity(rows.len());
+    for row in rows {
+        if let Ok(half) = <[u8; 16]>::try_from(row.try_get::<_, &[u8]>(0)?) {
+            calls.push((Fingerprint(half), row.try_get(1)?));
+        }
+    }
+    Ok(calls)
 }
 
 /// A call came again.

@@ -1,6 +1,6 @@
 //! What an accept writes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use rusqlite::{Connection, OptionalExtension, Result, params};
 
@@ -21,6 +21,26 @@ pub fn remember(db: &Connection, fingerprint: Fingerprint, known: Known) -> Resu
         db.prepare_cached("insert or replace into seen (fingerprint, event, until) values (?1, ?2, ?3)")?
             .execute(params![fingerprint.0, known.event, known.until])?,
     )
+}
+
+/// The event of an equal call that was made between these times.
+pub fn called_between(db: &Connection, fingerprint: Fingerprint, after: Millis, before: Millis) -> Result<Option<i64>> {
+    db.prepare_cached("select id from events where called_at > ?2 and called_at < ?3 and fingerprint = ?1 limit 1")?
+        .query_row(params![fingerprint.0, after, before], |row| row.get(0))
+        .optional()
+}
+
+/// Calls that were made from one time to another, of those with one of the fingerprints.
+pub fn called(
+    db: &Connection,
+    fingerprints: &HashSet<Fingerprint>,
+    from: Millis,
+    to: Millis,
+) -> Result<Vec<(Fingerprint, Millis)>> {
+    let mut select =
+        db.prepare_cached("select fingerprint, called_at from events where called_at >= ?1 and called_at <= ?2")?;
+    let calls = select.query_map([from, to], |row| Ok((Fingerprint(row.get(0)?), row.get(1)?)))?;
+    calls.filter(|call| call.as_ref().map_or(true, |(fingerprint, _)| fingerprints.contains(fingerprint))).collect()
 }
 
 /// Those that are not in `seen` yet, for sure. A call that came again after its time has the newer event.
@@ -46,8 +66,8 @@ pub fn insert_event(
 ) -> Result<()> {
     db.prepare_cached(
         "insert into events (id, source, kind, issue, received_at, first_delivery, deliveries, fingerprint, until, document,
-             to_route)
-         values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+             to_route, called_at)
+         values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
     )?
     .execute(params![
         id,
@@ -61,6 +81,7 @@ pub fn insert_event(
         arrival.remember_until,
         arrival.document,
         matches!(arrival.plan, Plan::ToRoute { .. }),
+        arrival.called.map(|called| called.at),
     ])?;
     Ok(())
 }
