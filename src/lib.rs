@@ -26,7 +26,8 @@
 //! `bench.rs`, and `review.rs` by a file for each host), and a fingerprint by which a call that comes twice is known
 //! (`dedupe.rs`). [`route`] walks the routes and names channels and templates. [`outbox::Outbox::accept`] writes the
 //! event and its deliveries in one transaction, together with whatever else waits (`sqlite/writer.rs`). When it is on
-//! disk, and not before, the caller hears `202`.
+//! disk, and not before, the caller hears `202`. A call of Tracker's that was missed is found in Tracker's own log
+//! (`app/recovery.rs`, by `tracker/log.rs`) and goes the same way, late (`source/late.rs`).
 //!
 //! # The way of a delivery
 //!
