@@ -1,6 +1,7 @@
 //! `campanile demo`: the real binary, alone, as a person starts it.
 
 mod browser;
+mod circle;
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader};
@@ -60,15 +61,21 @@ impl Demo {
         self.http.post(&self.url(path)).json(&body).await
     }
 
-    /// Fires one trigger about a new issue and returns what the bridge answered.
-    async fn fire(&self, summary: &str) -> Value {
-        let trigger = json!({"event": "created", "summary": summary, "actor": "visitor"});
-        let answer = self.post("/trigger", json!({"trigger": trigger, "times": 1})).await;
-        answer.json()["fired"][0].clone()
+    /// Does something on the page and returns what came of it.
+    async fn act(&self, deed: Value) -> Value {
+        let answer = self.post("/deed", deed).await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+        answer.json()
     }
 
-    async fn switch(&self, messenger: &str, trouble: &str) {
-        let answer = self.post("/trouble", json!({"messenger": messenger, "trouble": trouble})).await;
+    /// Makes an issue in Tracker and returns its key.
+    async fn open(&self, summary: &str) -> String {
+        let made = self.act(json!({"kind": "open", "summary": summary, "priority": "normal", "times": 1})).await;
+        made["keys"][0].as_str().unwrap().to_owned()
+    }
+
+    async fn switch(&self, service: &str, trouble: &str) {
+        let answer = self.post("/trouble", json!({"service": service, "trouble": trouble})).await;
         assert_eq!(answer.status, 200, "{}", answer.text);
     }
 
@@ -155,14 +162,13 @@ fn texts(shown: &Value) -> String {
 }
 
 #[tokio::test]
-async fn what_is_fired_stands_in_both_chats_as_text() {
+async fn what_an_issue_is_called_stands_in_both_chats_as_text() {
     let demo = Demo::start();
     let page = demo.http.get(&demo.url("/")).send().await;
     assert!(page.status == 200 && page.text.starts_with("<!doctype html>"), "{}", page.text);
     let mut ear = demo.listen().await;
     ear.message("slack", "Checkout answers 500").await;
-    let fired = demo.fire(NASTY).await;
-    assert_eq!((&fired["status"], &fired["answer"]["deliveries"]), (&json!(202), &json!(2)), "{fired}");
+    assert_eq!(demo.open(NASTY).await, "DEMO-3");
     let (mut slack, mut telegram) = (demo.listen().await, demo.listen().await);
     let message = slack.message("slack", NASTY).await;
     let blocks = message["shown"]["blocks"].to_string();
@@ -179,7 +185,7 @@ async fn a_messenger_that_is_switched_off_delays_its_own_messages_only() {
     ear.until("figures", |figures| figures["telegram"]["delivered"] == 4).await;
     demo.switch("telegram", "down").await;
     for n in 0..3 {
-        assert_eq!(demo.fire(&format!("number {n}")).await["status"], 202);
+        demo.open(&format!("number {n}")).await;
     }
     ear.message("slack", "number 2").await;
     ear.until("figures", |figures| {
@@ -214,7 +220,7 @@ async fn leaves_nothing(by: Signal) {
     ear.until("figures", |figures| figures["slack"]["delivered"] == 4).await;
     assert_eq!(std::fs::read_dir(demo.folder.path()).unwrap().count(), 1, "its store");
     demo.switch("slack", "hangs").await;
-    demo.fire("on its way").await;
+    demo.open("on its way").await;
     ear.until("figures", |figures| figures["slack"]["pending"] == 1).await;
     let (ended, folder) = demo.end(by).await;
     assert_eq!(ended.code(), Some(0));

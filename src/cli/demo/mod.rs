@@ -1,7 +1,9 @@
-//! `campanile demo`: the bridge between simulated messengers, with a page on which both are seen.
+//! `campanile demo`: the bridge between a simulated Tracker and simulated messengers, with a page on which all are seen.
 //!
-//! Everything is the real thing but Slack and Telegram: the store is a file in a temporary folder, the sample triggers
-//! come over HTTP through `/hooks/tracker`, the messages leave over HTTP.
+//! Everything is the real thing but Tracker, the code host, Slack and Telegram: the store is a file in a temporary folder,
+//! triggers and reviews come over HTTP through `/hooks/…`, Tracker is asked and the messages leave over HTTP.
+
+mod tracker;
 
 use std::collections::HashMap;
 use std::fmt::Display;
@@ -10,7 +12,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 
-use serde_json::{Map, Value};
+use secrecy::SecretString;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -24,17 +26,18 @@ use crate::config;
 use crate::simulator::page::{Bridge, Chat, Page};
 use crate::simulator::{
     ChatKind, SlackChannel, SlackOptions, SlackSimulator, TelegramChat, TelegramOptions, TelegramSimulator,
+    TrackerSimulator,
 };
 use crate::telemetry::{self, LogFormat};
 
 const CONFIG: &str = include_str!("config.yaml");
 const CRITICAL: &str = include_str!("critical.md.hbs");
-const SAMPLES: &str = include_str!("samples.json");
 
 /// What `config.yaml` names, in the simulators' words.
 const SLACK: &str = "C0123456789";
 const TELEGRAM: i64 = -1_001_234_567_890;
 const CHANNELS: [&str; 2] = ["oncall-slack", "oncall-telegram"];
+const REVIEWS: &str = "reviews";
 
 /// What hinders the demo, and the way out.
 struct Hindrance {
@@ -66,7 +69,17 @@ async fn run() -> Result<End, Hindrance> {
     let slack = Arc::new(SlackSimulator::start(LOOPBACK, slack(&clock)).await.map_err(no_port())?);
     let telegram = Arc::new(TelegramSimulator::start(LOOPBACK, telegram(&clock)).await.map_err(no_port())?);
 
-    let config = CONFIG.replace("SLACK_API_URL", &slack.api_url()).replace("TELEGRAM_API_URL", &telegram.api_url());
+    let queue = TrackerSimulator::start(LOOPBACK, tracker::options(&clock)).await.map_err(no_port())?;
+    let queue = Arc::new(queue);
+    let bound = async || TcpListener::bind(LOOPBACK).await.map_err(no_port());
+    let page_at = bound().await?;
+    let address = page_at.local_addr().map_err(no_port())?;
+
+    let config = CONFIG
+        .replace("SLACK_API_URL", &slack.api_url())
+        .replace("TELEGRAM_API_URL", &telegram.api_url())
+        .replace("TRACKER_API_URL", &queue.api_url())
+        .replace("PAGE_URL", &format!("http://{address}/issues"));
     let file = folder.path().join("config.yaml");
     write(&file, &config).map_err(disk("the temporary folder cannot be written"))?;
     write(&folder.path().join("templates/critical.md.hbs"), CRITICAL)
@@ -76,15 +89,15 @@ async fn run() -> Result<End, Hindrance> {
 
     #[expect(clippy::disallowed_methods, reason = "this is the outside")]
     let mut random = fastrand::Rng::new();
-    let secret = format!("{:032x}", random.u128(..));
+    let mut secret = || format!("{:032x}", random.u128(..));
+    let (of_triggers, of_reviews) = (secret(), secret());
     let secrets = HashMap::from([
-        ("TRACKER_HOOK_SECRET", secret.clone()),
+        ("TRACKER_HOOK_SECRET", of_triggers.clone()),
+        ("GITHUB_SECRET", of_reviews.clone()),
+        ("TRACKER_TOKEN", tracker::TOKEN.to_owned()),
         ("SLACK_BOT_TOKEN", "xoxb-demo".to_owned()),
         ("TELEGRAM_BOT_TOKEN", "1:demo".to_owned()),
     ]);
-    let bound = async || TcpListener::bind(LOOPBACK).await.map_err(no_port());
-    let page_at = bound().await?;
-    let address = page_at.local_addr().map_err(no_port())?;
     let app = App::start(
         loaded,
         templates,
@@ -99,17 +112,24 @@ async fn run() -> Result<End, Hindrance> {
     .await
     .map_err(|error| ours(&error))?;
 
-    let bridge = Bridge::new(app.public, app.admin, "tracker", &secret, CHANNELS);
-    let (slack, telegram) = (Chat::new(slack, SLACK), Chat::new(telegram, TELEGRAM.to_string()));
-    let page = Arc::new(Page::new(slack, telegram, bridge, config, clock));
+    tracker::connect(&queue, app.public, &SecretString::from(of_triggers)).map_err(|error| ours(&error))?;
+    let bridge = Bridge::new(app.public, app.admin, REVIEWS, &of_reviews, CHANNELS);
+    let chats = (Chat::new(slack.clone(), SLACK), Chat::new(telegram, TELEGRAM.to_string()));
+    let page = Arc::new(Page::new(chats, (queue.clone(), tracker::QUEUE), bridge, config, clock));
     let mut tasks = JoinSet::new();
-    tasks.spawn(page.clone().serve(page_at));
+    tasks.spawn(page.serve(page_at));
     tell(address, &folder);
-    fire_samples(&page).await?;
     let stop = async {
+        let happens = async {
+            match tracker::happen(&queue, &slack).await {
+                Ok(()) => std::future::pending().await,
+                Err(why) => why,
+            }
+        };
         tokio::select! {
             () = asked => {}
             Some(ended) = tasks.join_next() => tracing::error!(?ended, "the page ended by itself; stopping"),
+            why = happens => tracing::error!(%why, "a sample cannot happen; stopping"),
         }
     };
     let asked = app.run(stop).await;
@@ -159,7 +179,7 @@ fn write(file: &Path, text: &str) -> io::Result<()> {
 fn tell(address: SocketAddr, folder: &TempDir) {
     let text = format!(
         "Campanile's demo is at  http://{address}/\n\
-         Slack and Telegram are simulated, and nothing leaves this machine.\n\
+         Tracker, Slack and Telegram are simulated, and nothing leaves this machine.\n\
          Ctrl-C ends it and removes {}\n",
         folder.path().display()
     );
@@ -167,18 +187,10 @@ fn tell(address: SocketAddr, folder: &TempDir) {
     let _ = io::stdout().write_all(text.as_bytes());
 }
 
-async fn fire_samples(page: &Page) -> Result<(), Hindrance> {
-    let samples: Vec<Map<String, Value>> = serde_json::from_str(SAMPLES).map_err(|error| ours(&error))?;
-    for sample in samples {
-        page.fire(sample).await.map_err(|error| ours(&error))?;
-    }
-    Ok(())
-}
-
 fn loopback(what: &str) -> impl FnOnce(io::Error) -> Hindrance {
     move |error| Hindrance {
         what: format!("{what}: {error}"),
-        hint: "the demo needs 127.0.0.1, five free ports on it and a few open files (ulimit -n)",
+        hint: "the demo needs 127.0.0.1, six free ports on it and a few open files (ulimit -n)",
     }
 }
 

@@ -1,4 +1,4 @@
-//! One conversation on the page: its messages, and what is wrong with its messenger.
+//! A service on the page with its switch, and one conversation of a messenger with its messages.
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,15 +12,20 @@ use super::super::server::{Service, Simulator};
 /// How long a rate limit of the page asks to wait, in seconds.
 const RETRY_AFTER: u64 = 10;
 
-/// A simulator and the conversation in it that the page shows.
-pub struct Chat<S> {
+/// A simulator that the page can make fail.
+pub struct Switched<S> {
     pub simulator: Arc<Simulator<S>>,
-    /// As [`super::super::Posted::conversation`].
-    conversation: String,
     trouble: Mutex<Trouble>,
 }
 
-/// What a switch of the page does to a messenger, until it is moved again.
+/// A messenger and the conversation in it that the page shows.
+pub struct Chat<S> {
+    pub messenger: Switched<S>,
+    /// As [`super::super::Posted::conversation`].
+    conversation: String,
+}
+
+/// What a switch of the page does to a service, until it is moved again.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Trouble {
@@ -43,9 +48,9 @@ pub struct Standing {
     pub json: Value,
 }
 
-impl<S: Service> Chat<S> {
-    pub fn new(simulator: Arc<Simulator<S>>, conversation: impl Into<String>) -> Self {
-        Self { simulator, conversation: conversation.into(), trouble: Mutex::default() }
+impl<S: Service> Switched<S> {
+    pub fn new(simulator: Arc<Simulator<S>>) -> Self {
+        Self { simulator, trouble: Mutex::default() }
     }
 
     pub fn trouble(&self) -> Trouble {
@@ -55,7 +60,7 @@ impl<S: Service> Chat<S> {
     /// Ends the trouble that is and makes this one. Calls that hang go on; if the caller still waits, they are taken.
     ///
     /// # Errors
-    /// The messenger was down and its port is taken.
+    /// The service was down and its port is taken.
     pub async fn make(&self, trouble: Trouble) -> io::Result<()> {
         self.simulator.clear();
         match trouble {
@@ -72,10 +77,16 @@ impl<S: Service> Chat<S> {
         *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
         Ok(())
     }
+}
+
+impl<S: Service> Chat<S> {
+    pub fn new(simulator: Arc<Simulator<S>>, conversation: impl Into<String>) -> Self {
+        Self { messenger: Switched::new(simulator), conversation: conversation.into() }
+    }
 
     /// All messages of the conversation, oldest first.
     pub fn standing(&self) -> Vec<Standing> {
-        self.simulator.look(|service, record| {
+        self.messenger.simulator.look(|service, record| {
             let standing = record.posted(&self.conversation).map(|post| {
                 let json = json!({
                     "id": post.id, "thread": post.thread, "at": format!("{:.3}", post.at), "edits": post.edits,

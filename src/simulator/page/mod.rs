@@ -1,11 +1,15 @@
-//! The simulators' page: the Slack channel and the Telegram chat as a person sees them, side by side and live, with a
-//! form that fires triggers and switches that make a messenger fail. For loopback only.
+//! The simulators' page: a queue of Tracker, the Slack channel and the Telegram chat as a person sees them, side by side
+//! and live, with what a person does in Tracker and says on a pull request, and switches that make a service fail. For
+//! loopback only.
 //!
-//! It shows what the simulators received (`Service::shown`), not what was meant, and speaks to the bridge as anybody
-//! does: by its hook, its admin API and its metrics ([`Bridge`]).
+//! It shows what the simulators have and received (`Service::shown`), not what was meant. Tracker's triggers call the
+//! bridge by themselves; the page speaks to it as anybody does: by a code host's hook, the admin API and the metrics
+//! ([`Bridge`]).
 
 mod bridge;
 mod chat;
+mod deed;
+mod others;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -13,7 +17,7 @@ mod tests;
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -24,36 +28,39 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use http::{HeaderValue, StatusCode, header};
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde::Deserialize;
+use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 pub use bridge::Bridge;
-use bridge::{Figures, Unreached};
+use bridge::Figures;
 pub use chat::Chat;
-use chat::Trouble;
+use chat::{Switched, Trouble};
+use deed::{Deed, Failed};
 use stream::Stream;
 
 use super::slack::Slack;
 use super::telegram::Telegram;
+use super::tracker::{Tracker, TrackerSimulator};
 use crate::clock::Clock;
 
 /// How often the bridge is asked for its figures while somebody looks.
 const ASK_EVERY: Duration = Duration::from_millis(300);
-/// Most triggers of one press.
-const MOST_AT_ONCE: u32 = 20;
+/// The login in Tracker of whoever sits before the page.
+pub const VISITOR: &str = "visitor";
 
 /// Own files and own connections only, no script or style in the page: text that gets in cannot become more.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
                       base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
-const FILES: [(&str, &str, &str); 7] = [
+const FILES: [(&str, &str, &str); 8] = [
     ("/", "text/html; charset=utf-8", include_str!("index.html")),
     ("/page.css", "text/css; charset=utf-8", include_str!("page.css")),
     ("/page.js", "text/javascript; charset=utf-8", include_str!("page.js")),
     ("/dom.js", "text/javascript; charset=utf-8", include_str!("dom.js")),
     ("/slack.js", "text/javascript; charset=utf-8", include_str!("slack.js")),
     ("/telegram.js", "text/javascript; charset=utf-8", include_str!("telegram.js")),
+    ("/tracker.js", "text/javascript; charset=utf-8", include_str!("tracker.js")),
     ("/tower.svg", "image/svg+xml", include_str!("tower.svg")),
 ];
 
@@ -61,50 +68,46 @@ const FILES: [(&str, &str, &str); 7] = [
 pub struct Page {
     slack: Chat<Slack>,
     telegram: Chat<Telegram>,
+    tracker: Switched<Tracker>,
+    /// The key of the queue that is shown.
+    queue: String,
     bridge: Bridge,
     /// The bridge's configuration, shown as it is.
     config: String,
     clock: Clock,
-    /// The number of the newest issue.
-    issue: AtomicU64,
+    /// The number of the newest review.
+    reviews: AtomicU64,
     figures: watch::Sender<Figures>,
-}
-
-/// One press of the form: the members of a trigger's body, but for those that [`Page::fire`] adds.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Press {
-    trigger: Map<String, Value>,
-    times: u32,
 }
 
 /// A switch was moved.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Switch {
-    messenger: Messenger,
+    service: Service,
     trouble: Trouble,
 }
 
 #[derive(Clone, Copy, Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum Messenger {
+enum Service {
     Slack,
     Telegram,
-}
-
-/// A trigger as it was sent, and what the bridge answered.
-#[derive(Serialize)]
-pub struct Fired {
-    pub sent: Value,
-    pub status: u16,
-    pub answer: Value,
+    Tracker,
 }
 
 impl Page {
-    pub fn new(slack: Chat<Slack>, telegram: Chat<Telegram>, bridge: Bridge, config: String, clock: Clock) -> Self {
-        let figures = watch::Sender::new(Figures::default());
-        Self { slack, telegram, bridge, config, clock, issue: AtomicU64::new(0), figures }
+    /// `queue`: of the simulated Tracker, where [`VISITOR`] must be known.
+    pub fn new(
+        (slack, telegram): (Chat<Slack>, Chat<Telegram>),
+        (tracker, queue): (Arc<TrackerSimulator>, &str),
+        bridge: Bridge,
+        config: String,
+        clock: Clock,
+    ) -> Self {
+        let (figures, tracker) = (watch::Sender::new(Figures::default()), Switched::new(tracker));
+        let (queue, reviews) = (queue.to_owned(), AtomicU64::new(0));
+        Self { slack, telegram, tracker, queue, bridge, config, clock, reviews, figures }
     }
 
     /// Serves the page, and asks the bridge for its figures, until dropped.
@@ -119,20 +122,9 @@ impl Page {
         }
     }
 
-    /// Fires one trigger at the bridge's hook, as Tracker does. A `created` one is about a new issue, the others are
-    /// about the newest.
-    ///
-    /// # Errors
-    /// The bridge cannot be reached.
-    pub async fn fire(&self, mut trigger: Map<String, Value>) -> Result<Fired, Unreached> {
-        let is_new = trigger.get("event").is_some_and(|event| event == "created");
-        let newest = self.issue.fetch_add(u64::from(is_new), Ordering::Relaxed) + u64::from(is_new);
-        trigger.insert("v".to_owned(), 1.into());
-        trigger.insert("key".to_owned(), format!("DEMO-{}", newest.max(1)).into());
-        trigger.insert("at".to_owned(), format!("{:.3}", self.clock.now()).into());
-        let sent = Value::Object(trigger);
-        let (status, answer) = self.bridge.fire(&sent).await?;
-        Ok(Fired { sent, status, answer })
+    /// Tracker's queue as it is shown.
+    fn board(&self) -> Value {
+        self.tracker.simulator.board(&self.queue)
     }
 
     fn router(self: Arc<Self>) -> Router {
@@ -142,7 +134,7 @@ impl Page {
         files
             .route("/config.yaml", get(async |State(page): State<Arc<Self>>| page.config.clone()))
             .route("/events", get(events))
-            .route("/trigger", post(trigger))
+            .route("/deed", post(deed))
             .route("/trouble", post(trouble))
             .fallback(async || refusal(StatusCode::NOT_FOUND, "nothing is here; the page is at /"))
             .layer(middleware::from_fn(guarded))
@@ -154,8 +146,9 @@ impl Page {
             if self.figures.receiver_count() > 0
                 && let Ok(mut figures) = self.bridge.figures(self.clock.now()).await
             {
-                figures.slack.trouble = self.slack.trouble();
-                figures.telegram.trouble = self.telegram.trouble();
+                figures.slack.trouble = self.slack.messenger.trouble();
+                figures.telegram.trouble = self.telegram.messenger.trouble();
+                figures.tracker.trouble = self.tracker.trouble();
                 self.figures.send_if_modified(|known| {
                     let differs = *known != figures;
                     *known = figures;
@@ -191,34 +184,27 @@ async fn events(State(page): State<Arc<Page>>) -> Response {
     ([(header::CONTENT_TYPE, "text/event-stream")], Body::new(Stream::of(page))).into_response()
 }
 
-async fn trigger(State(page): State<Arc<Page>>, press: Result<Json<Press>, JsonRejection>) -> Response {
-    let Press { trigger, times } = match press {
-        Ok(Json(press)) => press,
+async fn deed(State(page): State<Arc<Page>>, deed: Result<Json<Deed>, JsonRejection>) -> Response {
+    let deed = match deed {
+        Ok(Json(deed)) => deed,
         Err(why) => return refusal(why.status(), &why.body_text()),
     };
-    let mut fired = Vec::new();
-    let times = times.clamp(1, MOST_AT_ONCE);
-    for number in 1..=times {
-        let mut trigger = trigger.clone();
-        if let Some(Value::String(summary)) = trigger.get_mut("summary").filter(|_| times > 1) {
-            summary.push_str(&format!(" · {number}/{times}"));
-        }
-        match page.fire(trigger).await {
-            Ok(one) => fired.push(one),
-            Err(why) => return refusal(StatusCode::BAD_GATEWAY, &why.to_string()),
-        }
+    match page.act(deed).await {
+        Ok(done) => Json(done).into_response(),
+        Err(why @ Failed::Refused(_)) => refusal(StatusCode::UNPROCESSABLE_ENTITY, &why.to_string()),
+        Err(why @ Failed::Bridge(_)) => refusal(StatusCode::BAD_GATEWAY, &why.to_string()),
     }
-    Json(json!({ "fired": fired })).into_response()
 }
 
 async fn trouble(State(page): State<Arc<Page>>, switch: Result<Json<Switch>, JsonRejection>) -> Response {
-    let Switch { messenger, trouble } = match switch {
+    let Switch { service, trouble } = match switch {
         Ok(Json(switch)) => switch,
         Err(why) => return refusal(why.status(), &why.body_text()),
     };
-    let made = match messenger {
-        Messenger::Slack => page.slack.make(trouble).await,
-        Messenger::Telegram => page.telegram.make(trouble).await,
+    let made = match service {
+        Service::Slack => page.slack.messenger.make(trouble).await,
+        Service::Telegram => page.telegram.messenger.make(trouble).await,
+        Service::Tracker => page.tracker.make(trouble).await,
     };
     match made {
         Ok(()) => Json(json!({ "trouble": trouble })).into_response(),

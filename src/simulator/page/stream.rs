@@ -1,5 +1,5 @@
-//! What the page hears: server-sent events `message` (new or edited), `gone`, `figures`, and `ready` once everything
-//! that stood at the beginning was told.
+//! What the page hears: server-sent events `message` (new or edited), `gone`, `board` (Tracker's issues), `figures`, and
+//! `ready` once everything that stood at the beginning was told.
 
 use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
@@ -26,7 +26,8 @@ impl Stream {
     pub fn of(page: Arc<Page>) -> Self {
         let mut figures = page.figures.subscribe();
         figures.mark_changed();
-        let watch = Watch { page, figures, slack: Told::default(), telegram: Told::default(), ready: false };
+        let (slack, telegram) = (Told::default(), Told::default());
+        let watch = Watch { page, figures, slack, telegram, board: Value::Null, ready: false };
         Self { next: Box::pin(watch.next()) }
     }
 }
@@ -48,6 +49,7 @@ struct Watch {
     figures: watch::Receiver<Figures>,
     slack: Told,
     telegram: Told,
+    board: Value,
     ready: bool,
 }
 
@@ -58,10 +60,12 @@ impl Watch {
     async fn next(mut self) -> (Self, Bytes) {
         let page = self.page.clone();
         loop {
-            let mut slack = pin!(page.slack.simulator.changed());
-            let mut telegram = pin!(page.telegram.simulator.changed());
+            let mut slack = pin!(page.slack.messenger.simulator.changed());
+            let mut telegram = pin!(page.telegram.messenger.simulator.changed());
+            let mut tracker = pin!(page.tracker.simulator.changed());
             slack.as_mut().enable(); // before looking, or a change in between is missed
             telegram.as_mut().enable();
+            tracker.as_mut().enable();
             let news = self.news();
             if !news.is_empty() {
                 return (self, news.into());
@@ -69,6 +73,7 @@ impl Watch {
             tokio::select! {
                 () = slack => {}
                 () = telegram => {}
+                () = tracker => {}
                 // The page holds the sender, so this cannot fail.
                 _ = self.figures.changed() => self.figures.mark_changed(),
             }
@@ -79,6 +84,11 @@ impl Watch {
         let mut news = String::new();
         tell("slack", &self.page.slack, &mut self.slack, &mut news);
         tell("telegram", &self.page.telegram, &mut self.telegram, &mut news);
+        let board = self.page.board();
+        if board != self.board {
+            event("board", &board, &mut news);
+            self.board = board;
+        }
         if self.figures.has_changed().unwrap_or_default() {
             let figures = json!(*self.figures.borrow_and_update());
             event("figures", &figures, &mut news);

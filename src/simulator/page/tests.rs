@@ -13,9 +13,12 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use super::stream::Stream;
-use super::{Bridge, Chat, FILES, Page};
+use super::{Bridge, Chat, FILES, Page, VISITOR};
 use crate::simulator::wire::{ANY_PORT, Called, call, held, post as send};
-use crate::simulator::{SlackOptions, SlackSimulator, TelegramOptions, TelegramSimulator};
+use crate::simulator::{
+    SlackOptions, SlackSimulator, TelegramOptions, TelegramSimulator, TrackerIssue, TrackerOptions, TrackerQueue,
+    TrackerSimulator, TrackerUser,
+};
 
 /// How long a test waits for what must come.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -29,10 +32,13 @@ struct World {
     heard: Heard,
     slack: Arc<SlackSimulator>,
     telegram: Arc<TelegramSimulator>,
+    tracker: Arc<TrackerSimulator>,
 }
 
 const METRICS: &str = "campanile_delivery_duration_seconds_count{messenger=\"slack\"} 7\n\
-                       campanile_pending{channel=\"a\"} 1\ncampanile_pending{channel=\"b\"} 2\n# EOF\n";
+                       campanile_pending{channel=\"a\"} 1\ncampanile_pending{channel=\"b\"} 2\n\
+                       campanile_pending{channel=\"issue:X-1\"} 3\ncampanile_pending{channel=\"issue:X-2\"} 4\n\
+                       campanile_ledger_received{part=\"to_route\"} 5\n# EOF\n";
 
 async fn world() -> World {
     let heard = Heard::default();
@@ -44,6 +50,8 @@ async fn world() -> World {
     let deliveries = get(async || {
         Json(json!({"deliveries": [
             {"channel": "b", "attempts": 0},
+            {"channel": "issue:X-2", "attempts": 9, "reason": "newer"},
+            {"channel": "issue:X-1", "attempts": 8, "reason": "HTTP 503"},
             {"channel": "b", "attempts": 3, "reason": "HTTP 502", "lane_hold": {"until": "2023-11-14T22:00:00Z"},
              "lane_wait": {"until": "2023-11-14T22:14:00Z", "why": "pace"}},
         ]}))
@@ -57,13 +65,17 @@ async fn world() -> World {
     let bridge = serve(bridge).await;
     let slack = Arc::new(SlackSimulator::start(ANY_PORT, SlackOptions::new(held())).await.unwrap());
     let telegram = Arc::new(TelegramSimulator::start(ANY_PORT, TelegramOptions::new(held())).await.unwrap());
+    let options = TrackerOptions::new(held()).queue(TrackerQueue::new("X", "X")).queue(TrackerQueue::new("Y", "Y"));
+    let options = options.user(TrackerUser::new(VISITOR, "You", ""));
+    let options = options.issue(TrackerIssue::new("X-1", "<one>")).issue(TrackerIssue::new("Y-1", "elsewhere"));
+    let tracker = Arc::new(TrackerSimulator::start(ANY_PORT, options).await.unwrap());
     let bridge = Bridge::new(bridge, bridge, "source", "s3cret", ["a", "b"]);
-    let (of_slack, of_telegram) = (Chat::new(slack.clone(), "C1"), Chat::new(telegram.clone(), "-5"));
-    let page = Arc::new(Page::new(of_slack, of_telegram, bridge, "store: x\n".to_owned(), held()));
+    let chats = (Chat::new(slack.clone(), "C1"), Chat::new(telegram.clone(), "-5"));
+    let page = Arc::new(Page::new(chats, (tracker.clone(), "X"), bridge, "store: x\n".to_owned(), held()));
     let listener = TcpListener::bind(ANY_PORT).await.unwrap();
     let at = listener.local_addr().unwrap();
     tokio::spawn(page.clone().serve(listener));
-    World { page, at, heard, slack, telegram }
+    World { page, at, heard, slack, telegram, tracker }
 }
 
 async fn serve(router: Router) -> SocketAddr {
@@ -176,29 +188,58 @@ async fn figures_are_the_bridges() {
     assert_eq!(figures.telegram.reason.as_deref(), Some("HTTP 502"), "of the oldest");
     assert_eq!(figures.telegram.paused_until, None, "what is past is no pause");
     assert_eq!(figures.telegram.paced_until, "2023-11-14T22:14:00Z".parse().ok());
+    assert_eq!((figures.tracker.pending, figures.tracker.to_route, figures.tracker.attempts), (7, 5, 8));
 }
 
 #[tokio::test]
-async fn triggers_are_fired_with_the_secret_and_a_key_and_a_time() {
+async fn deeds_are_done_to_the_queue_that_is_shown_and_to_no_other() {
     let world = world().await;
-    for (trigger, times) in [(json!({"event": "created", "summary": "<s>"}), 2), (json!({"event": "updated"}), 1)] {
-        let press = json!({"trigger": trigger, "times": times});
-        let answer = world.ask("POST", "/trigger", "localhost", "application/json", &press).await.unwrap();
-        assert_eq!((answer.status, answer.json()["fired"].as_array().unwrap().len()), (200, times));
-        assert_eq!(answer.json()["fired"][0]["status"], 202);
+    let mut ear = Ear::of(&world);
+    let board = ear.next("board").await;
+    assert_eq!((&board["issues"].as_array().unwrap().len(), &board["issues"][0]["summary"]), (&1, &json!("<one>")));
+    let act = async |deed: Value| {
+        let answer = world.ask("POST", "/deed", "localhost", "application/json", &deed).await.unwrap();
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        answer.json()
+    };
+    let opened = act(json!({"kind": "open", "summary": "s", "priority": "critical", "times": 2})).await;
+    assert_eq!(opened["keys"], json!(["X-2", "X-3"]));
+    assert_eq!(world.tracker.issue("X-3")["summary"], "s · 2/2");
+    act(json!({"kind": "move", "key": "X-1", "way": "start_progress"})).await;
+    act(json!({"kind": "comment", "key": "X-1", "text": "& said"})).await;
+    let first = |board: &Value| board["issues"].as_array().unwrap().last().unwrap().clone();
+    let mut last = ear.next("board").await;
+    while first(&last)["comments"] != 1 {
+        last = ear.next("board").await;
     }
+    let newest = &first(&last)["newest"];
+    assert_eq!((&newest["by"], &newest["what"]), (&json!("You"), &json!("Commented: & said")));
+    assert_eq!(first(&last)["status"]["display"], "In progress");
+    assert_eq!(last["issues"][0]["priority"]["key"], "critical");
+}
+
+#[tokio::test]
+async fn a_verdict_is_sent_as_github_sends_it() {
+    let world = world().await;
+    let deed = json!({"kind": "review", "key": "X-1", "verdict": "reject"});
+    let sent = world.ask("POST", "/deed", "localhost", "application/json", &deed).await.unwrap().json();
+    assert_eq!((&sent["status"], &sent["answer"]), (&json!(202), &json!({"event": 1, "deliveries": 2})));
     let heard = world.heard.lock().unwrap();
-    let keys: Vec<_> = heard.iter().map(|(_, body)| body["key"].as_str().unwrap()).collect();
-    assert_eq!(keys, ["DEMO-1", "DEMO-2", "DEMO-2"]);
-    assert_eq!((&heard[1].1["summary"], &heard[1].1["at"]), (&json!("<s> · 2/2"), &json!("2023-11-14T22:13:20.000Z")));
-    assert_eq!(heard[0].0["authorization"], "Bearer s3cret");
+    let (headers, body) = &heard[0];
+    assert_eq!(headers["x-github-event"], "pull_request_review");
+    // By openssl dgst -sha256 -hmac s3cret, over the body as it came.
+    assert_eq!(headers["x-hub-signature-256"], "SIGNATURE");
+    assert_eq!(
+        (&body["review"]["state"], &body["pull_request"]["title"]),
+        (&json!("changes_requested"), &json!("X-1: <one>"))
+    );
 }
 
 #[tokio::test]
 async fn a_switch_fails_the_messenger_until_it_is_moved_back() {
     let world = world().await;
     let switch = async |trouble: &str| {
-        let body = json!({"messenger": "telegram", "trouble": trouble});
+        let body = json!({"service": "telegram", "trouble": trouble});
         assert_eq!(world.ask("POST", "/trouble", "[::1]:80", "application/json", &body).await.unwrap().status, 200);
     };
     let post = async || send(world.telegram.addr(), "/bot1:x/sendMessage", &json!({"chat_id": -5, "text": "x"})).await;
@@ -229,12 +270,12 @@ async fn only_the_page_itself_is_answered() {
         }
     }
     for kind in ["text/plain", "application/x-www-form-urlencoded"] {
-        let press = json!({"trigger": {}, "times": 1});
-        let answer = world.ask("POST", "/trigger", "localhost", kind, &press).await.unwrap();
-        assert_eq!(answer.status, 415, "another page's form must not fire");
+        let deed = json!({"kind": "review", "key": "X-1", "verdict": "approve"});
+        let answer = world.ask("POST", "/deed", "localhost", kind, &deed).await.unwrap();
+        assert_eq!(answer.status, 415, "another page's form must do nothing");
     }
     assert!(world.heard.lock().unwrap().is_empty());
-    let wrong = world.ask("POST", "/trouble", "localhost", "application/json", &json!({"messenger": "icq"})).await;
+    let wrong = world.ask("POST", "/trouble", "localhost", "application/json", &json!({"service": "icq"})).await;
     assert_eq!(wrong.unwrap().status, 422);
 }
 

@@ -14,9 +14,9 @@ use super::seeds::TrackerIssue;
 use super::{Language, Refused, Tracker};
 
 /// Tracker's own words where it would refuse a person.
-type Done<T = ()> = Result<T, String>;
+pub(super) type Done<T = ()> = Result<T, String>;
 
-fn said<T>(result: Result<T, Refused>) -> Done<T> {
+pub(super) fn said<T>(result: Result<T, Refused>) -> Done<T> {
     result.map_err(|refused| refused.words())
 }
 

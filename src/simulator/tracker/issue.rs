@@ -307,7 +307,7 @@ impl Tracker {
         Ok(done(201, &self.comment_shown(at, comment, false)))
     }
 
-    fn change_shown(&self, at: usize, change: &Change, language: Language) -> Value {
+    pub(super) fn change_shown(&self, at: usize, change: &Change, language: Language) -> Value {
         let issue = &self.issues[at];
         let address = format!("{}/v3/issues/{}", self.base, issue.key);
         let field = |changed: &Changed| {

@@ -7,6 +7,7 @@
 
 mod answer;
 mod asked;
+mod board;
 mod deeds;
 mod dictionary;
 mod field;

@@ -260,6 +260,10 @@ impl Tracker {
         Ok(done(200, &newest.map(|entry| entry.shown.clone()).collect()))
     }
 
+    pub(super) fn last_logged(&self) -> Option<&Value> {
+        self.log.last().map(|entry| &entry.shown)
+    }
+
     pub(super) fn logged(&self) -> Vec<Value> {
         self.log.iter().map(|entry| entry.shown.clone()).collect()
     }

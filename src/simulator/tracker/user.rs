@@ -31,7 +31,7 @@ impl TrackerUser {
     }
 
     pub(super) fn display(&self) -> String {
-        format!("{} {}", self.first, self.last)
+        format!("{} {}", self.first, self.last).trim_end().to_owned()
     }
 
     pub(super) fn passport_uid(&self) -> i64 {

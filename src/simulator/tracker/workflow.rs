@@ -1,6 +1,7 @@
 //! Transitions: what leads from a status to another, and what its screen wants (section 4.5).
 
-use serde_json::{Value, json};
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
 
 use super::dictionary::Dictionary;
 use super::issue::{Deed, NewComment};
@@ -96,12 +97,24 @@ impl Tracker {
         Ok(done(200, &shown))
     }
 
-    /// Takes no version: of two rivals the second finds its transition gone (section 4.5).
     pub(super) fn execute(&mut self, asked: &Asked<'_>) -> Reply {
         let at = self.find_unlocked(asked.part(0))?;
-        let way = self.ways(at).find(|way| way.id == asked.part(1)).cloned();
+        self.walk(at, asked.part(1), asked.body(), &asked.by, asked.now)?;
+        Ok(done(200, &self.ways_shown(at, asked.language)))
+    }
+
+    /// Moves an issue by a transition. Takes no version: of two rivals the second finds its transition gone (section 4.5).
+    pub(super) fn walk(
+        &mut self,
+        at: usize,
+        way: &str,
+        screen: &Map<String, Value>,
+        by: &str,
+        now: Timestamp,
+    ) -> Result<(), Refused> {
+        let way = self.ways(at).find(|open| open.id == way).cloned();
         let way = way.ok_or_else(|| Refused::new(404, "no transition"))?;
-        let (mut fields, issue) = (asked.body().clone(), &self.issues[at]);
+        let (mut fields, issue) = (screen.clone(), &self.issues[at]);
         let comment = fields.remove("comment");
         let comment = match (&comment, &way.screen) {
             (None, _) => None,
@@ -119,8 +132,7 @@ impl Tracker {
         }
         let mut values = self.take(&fields, issue.queue(), &|id| issue.value(id))?;
         values.push(("status".to_owned(), way.to.into()));
-        let deed = Deed { kind: "IssueWorkflow", by: &asked.by, values, comment };
-        self.apply(at, deed, asked.now);
-        Ok(done(200, &self.ways_shown(at, asked.language)))
+        self.apply(at, Deed { kind: "IssueWorkflow", by, values, comment }, now);
+        Ok(())
     }
 }
