@@ -185,7 +185,7 @@ async fn a_messenger_that_is_switched_off_delays_its_own_messages_only() {
     ear.until("figures", |figures| figures["telegram"]["delivered"] == 4).await;
     demo.switch("telegram", "down").await;
     for n in 0..3 {
-        demo.open(&format!("number {n}")).await;
+        demo.act(json!({"kind": "comment", "key": "DEMO-2", "text": format!("number {n}")})).await;
     }
     ear.message("slack", "number 2").await;
     ear.until("figures", |figures| {

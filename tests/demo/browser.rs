@@ -21,14 +21,22 @@ fn newest(chat: &str) -> String {
     format!("([...document.querySelectorAll('#{chat} .text')].at(-1)?.innerText ?? '')")
 }
 
+fn open(page: &mut Browser, summary: &str) {
+    let summary = json!(summary);
+    page.value(&format!("document.getElementById('summary').value = {summary}"));
+    page.value("document.querySelector('#open button').click()");
+}
+
 fn click(chat: &str, trouble: &str) -> String {
     format!("document.querySelector('#{chat} input[value={trouble}]').click()")
 }
 
 #[tokio::test]
-async fn fire_fail_wait_mend_arrive() {
+async fn open_approve_fail_wait_mend_arrive() {
     let Some(chromium) = browser::found() else {
-        eprintln!("skipped: demo::browser::fire_fail_wait_mend_arrive needs Chromium (apt-get install chromium)");
+        eprintln!(
+            "skipped: demo::browser::open_approve_fail_wait_mend_arrive needs Chromium (apt-get install chromium)"
+        );
         return;
     };
     let demo = Demo::start();
@@ -43,37 +51,62 @@ async fn fire_fail_wait_mend_arrive() {
 
     // A text that would be more than text anywhere else.
     page.value("window.alert = () => { window.alerted = true; }");
-    let fire = format!(
-        "document.getElementById('summary').value = {}; document.querySelector('#trigger button').click()",
-        json!(NASTY)
-    );
-    page.value(&fire);
+    open(&mut page, NASTY);
     for chat in ["slack", "telegram"] {
         page.until(&format!("{}.includes({})", newest(chat), json!(NASTY)));
     }
-    page.until("document.getElementById('answer').innerText.startsWith('202: on disk as event 5')");
-    assert_eq!(page.value("document.querySelectorAll('.log script').length + Number(!!window.alerted)"), 0);
+    page.until(&format!("document.querySelector('#DEMO-3 .summary').textContent === {}", json!(NASTY)));
+    assert_eq!(page.value("document.querySelectorAll('main script').length + Number(!!window.alerted)"), 0);
 
-    // Telegram fails: its message waits, Slack's does not.
+    // A verdict comes around: the bridge moves the issue, Tracker's trigger tells both messengers. Two clicks.
+    page.value("document.querySelector('#DEMO-1 .approve').click()");
+    page.until("document.querySelector('#DEMO-1 .status').textContent === 'Ready for testing'");
+    page.until("document.querySelector('#DEMO-1 .newest').textContent.startsWith('Campanile · Status')");
+    page.until("document.getElementById('answer').innerText.startsWith('202: the bridge has the verdict')");
+    page.value("[...document.querySelectorAll('#DEMO-2 .ways button')].find((way) => way.innerText === 'Start progress').click()");
+    page.until("document.querySelector('#DEMO-2 .status').textContent === 'In progress'");
+    for (chat, status) in
+        [("slack", "Ready for testing"), ("telegram", "Ready for testing"), ("telegram", "In progress")]
+    {
+        page.until(&format!("document.querySelector('#{chat} .log').innerText.includes('→ {status}')"));
+    }
+    page.until("document.querySelectorAll('.waits').length === 0");
+    page.photograph(&screenshot("demo-circle"));
+
+    // Telegram fails: its message waits, Slack's does not. Tracker fails: the verdict waits.
     page.value(&click("telegram", "down"));
-    page.value("document.getElementById('summary').value = 'Nobody can pay by card'");
-    page.value("document.querySelector('#trigger button').click()");
+    open(&mut page, "Nobody can pay by card");
     page.until(&format!("{}.includes('by card')", newest("slack")));
     page.until("document.querySelector('#telegram .pending').textContent === '1'");
     page.until("document.querySelector('#telegram .state').textContent.startsWith('tried')");
     page.until(&format!("!{}.includes('by card')", newest("telegram")));
+    page.value(&click("tracker", "down"));
+    page.value("document.querySelector('#DEMO-3 .reject').click()");
+    page.until("document.querySelector('#tracker .pending').textContent === '2'"); // the move and the comment
+    page.until("document.querySelector('#tracker .state').textContent.startsWith('tried')");
+    assert_eq!(page.value("document.querySelector('#DEMO-3 .status').textContent"), "Open");
     page.photograph(&screenshot("demo-waits"));
     page.window(1440, 900, true);
     page.photograph(&screenshot("demo-waits-dark"));
     page.value(&click("telegram", "none"));
     page.until(&format!("{}.includes('by card')", newest("telegram")));
+    page.value(&click("tracker", "none"));
+    page.until("document.querySelector('#DEMO-3 .status').textContent === 'Needs improvement'");
+    page.until("document.querySelector('#slack .log').innerText.includes('reviewer: Please add a test')");
     page.until("document.querySelector('#telegram .pending').textContent === '0'");
 
     // A pause that the messenger asks for is counted down.
     page.value(&click("slack", "rate_limited"));
-    page.value("document.querySelectorAll('#trigger button')[1].click()");
+    page.value("document.getElementById('priority').value = 'trivial'"); // Telegram takes 20 a minute
+    page.value("document.querySelectorAll('#open button')[1].click()");
     page.until("/^paused until .+ s\\)$/.test(document.querySelector('#slack .state').textContent)");
     page.value(&click("slack", "none"));
+
+    // A comment that is being typed outlives what others do meanwhile.
+    page.value("document.querySelector('#DEMO-1 .say input').value = 'half a sent'");
+    page.value("document.querySelector('#DEMO-1 .reject').click()");
+    page.until("document.querySelector('#DEMO-1 .status').textContent === 'Needs improvement'");
+    assert_eq!(page.value("document.querySelector('#DEMO-1 .say input').value"), "half a sent");
 
     others(&demo, &mut page).await;
 
@@ -85,8 +118,7 @@ async fn fire_fail_wait_mend_arrive() {
     ] {
         page.window(width, height, dark);
         assert_eq!(page.value("document.documentElement.scrollWidth"), width, "{name}: nothing stands out of the page");
-        let cut =
-            "[...document.querySelectorAll('.chat, .chat > header')].some((of) => of.scrollWidth > of.clientWidth)";
+        let cut = "[...document.querySelectorAll('.chat, .chat > header, .issue')].some((of) => of.scrollWidth > of.clientWidth)";
         assert_eq!(page.value(cut), false, "{name}: nothing is cut off");
         page.photograph(&screenshot(&format!("demo-{name}")));
     }

@@ -8,11 +8,19 @@ export function make(tag, name, ...children) {
   return element;
 }
 
-/** A link that leaves the page, where the address is one that a messenger would open; else its text alone. */
+/**
+ * A link that leaves the page, where the address is one that a messenger would open; else its text alone. An issue is
+ * on the page itself.
+ */
 export function link(address, ...children) {
   if (!/^(https?:\/\/|mailto:|tel:)/i.test(address)) return make('span', '', ...children);
   const anchor = make('a', '', ...children);
   anchor.href = address;
+  const issue = anchor.origin === location.origin && /^\/issues\/([A-Z]+-\d+)$/.exec(anchor.pathname);
+  if (issue) {
+    anchor.href = `#${issue[1]}`;
+    return anchor;
+  }
   anchor.target = '_blank';
   anchor.rel = 'noopener noreferrer';
   return anchor;

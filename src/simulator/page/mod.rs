@@ -22,9 +22,9 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::rejection::JsonRejection;
-use axum::extract::{Request, State};
+use axum::extract::{Path, Request, State};
 use axum::middleware::{self, Next};
-use axum::response::{IntoResponse, Response};
+use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use http::{HeaderValue, StatusCode, header};
@@ -134,6 +134,7 @@ impl Page {
         files
             .route("/config.yaml", get(async |State(page): State<Arc<Self>>| page.config.clone()))
             .route("/events", get(events))
+            .route("/issues/{key}", get(async |Path(key): Path<String>| Redirect::to(&on_the_board(&key))))
             .route("/deed", post(deed))
             .route("/trouble", post(trouble))
             .fallback(async || refusal(StatusCode::NOT_FOUND, "nothing is here; the page is at /"))
@@ -158,6 +159,11 @@ impl Page {
             self.clock.sleep(ASK_EVERY).await;
         }
     }
+}
+
+/// Where an issue is shown, for the links in messages. What cannot be in a key is left out: it becomes a header.
+fn on_the_board(key: &str) -> String {
+    format!("/#{}", key.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').collect::<String>())
 }
 
 /// A page of somebody else can make a browser call any address, but neither with our `Host` nor, unasked, with JSON.

@@ -1,14 +1,16 @@
-// The page: hears what the simulators received and what the bridge counts, fires triggers, moves switches.
+// The page: hears what the simulators have and received and what the bridge counts, does deeds, moves switches.
 import { clock, make } from './dom.js';
 import * as slack from './slack.js';
 import * as telegram from './telegram.js';
+import * as tracker from './tracker.js';
 
-const NAMES = { slack: 'Slack', telegram: 'Telegram' };
-const chats = Object.fromEntries(Object.keys(NAMES).map((name) => {
+const NAMES = { slack: 'Slack', telegram: 'Telegram', tracker: 'Tracker' };
+const chats = Object.fromEntries(['slack', 'telegram'].map((name) => {
   const section = document.getElementById(name);
   const log = section.querySelector('.log');
   return [name, { name, section, log, messages: new Map(), figure: null, atEnd: true }];
 }));
+const services = { ...chats, tracker: { name: 'tracker', section: document.getElementById('tracker'), figure: null } };
 
 // Who reads the newest message stays with the newest, also when the window or the strip above changes.
 for (const chat of Object.values(chats)) {
@@ -81,43 +83,45 @@ function threadOf(parent) {
 
 // Figures
 
-function count(chat, figure) {
-  const before = chat.figure;
-  chat.figure = figure;
-  chat.section.querySelector('.delivered').textContent = figure.delivered;
-  chat.section.querySelector('.pending').textContent = figure.pending;
-  chat.section.classList.toggle('waits', figure.pending > 0);
-  chat.section.classList.toggle('troubled', figure.trouble !== 'none');
-  chat.section.querySelector(`input[value=${figure.trouble}]`).checked = true;
-  tell(chat);
+function count(service, figure) {
+  const before = service.figure;
+  service.figure = figure;
+  service.section.querySelector('.delivered').textContent = figure.delivered;
+  service.section.querySelector('.pending').textContent = waiting(figure);
+  service.section.classList.toggle('waits', waiting(figure) > 0);
+  service.section.classList.toggle('troubled', figure.trouble !== 'none');
+  service.section.querySelector(`input[value=${figure.trouble}]`).checked = true;
+  tell(service);
   const [was, is] = [before && kind(before), kind(figure)];
-  if (was !== null && was !== is) {
-    document.getElementById('spoken').textContent = `${NAMES[chat.name]}: ${figure.pending} waiting, ${is}`;
-  }
+  if (was !== null && was !== is) speak(`${NAMES[service.name]}: ${waiting(figure)} waiting, ${is}`);
+}
+
+/** What waits for Tracker is to be done there, or to be told with what it knows. */
+function waiting(figure) {
+  return figure.pending + figure.to_route;
 }
 
 function kind(figure) {
   if (figure.paused_until) return 'paused';
-  if (figure.pending === 0) return figure.trouble === 'none' ? 'all delivered' : 'switched to fail';
+  if (waiting(figure) === 0) return figure.trouble === 'none' ? 'nothing waits' : 'switched to fail';
   return figure.attempts && !figure.paced_until ? 'trying again' : 'on the way';
 }
 
-function tell(chat) {
-  const { figure, section, name } = chat;
-  const state = section.querySelector('.state');
-  const pace = `leaving at ${NAMES[name]}’s pace`;
-  if (figure.paused_until) {
-    state.textContent = `paused until ${later(figure.paused_until)}`;
-  } else if (figure.pending && figure.paced_until) {
-    state.textContent = `${pace}, the next at ${later(figure.paced_until)}`;
-  } else if (figure.pending && figure.attempts) {
-    state.textContent = `tried ${figure.attempts}×: ${figure.reason ?? 'no answer'}`;
-  } else if (figure.pending) {
-    state.textContent = figure.trouble === 'none' ? pace : 'sent, not answered yet';
-  } else {
-    state.textContent = figure.trouble === 'none' ? '' : 'fails from the next message on';
-  }
+function tell(service) {
+  const state = service.section.querySelector('.state');
+  state.textContent = standing(service);
   state.title = state.textContent;
+}
+
+function standing({ figure, name }) {
+  const pace = name === 'tracker' ? 'on the way' : `leaving at ${NAMES[name]}’s pace`;
+  if (figure.paused_until) return `paused until ${later(figure.paused_until)}`;
+  if (figure.pending && figure.paced_until) return `${pace}, the next at ${later(figure.paced_until)}`;
+  if (figure.pending && figure.attempts) return `tried ${figure.attempts}×: ${figure.reason ?? 'no answer'}`;
+  if (figure.pending) return figure.trouble === 'none' ? pace : 'sent, not answered yet';
+  if (figure.to_route) return figure.trouble === 'none' ? 'asked for an issue' : 'asked for an issue, no answer yet';
+  const next = name === 'tracker' ? 'call' : 'message';
+  return figure.trouble === 'none' ? '' : `fails from the next ${next} on`;
 }
 
 function later(time) {
@@ -125,11 +129,16 @@ function later(time) {
   return `${until.toLocaleTimeString()} (${Math.max(0, Math.ceil((until - Date.now()) / 1000))} s)`;
 }
 
-const waits = ({ figure }) => figure?.paused_until || figure?.paced_until;
-setInterval(() => Object.values(chats).filter(waits).forEach(tell), 500);
+function speak(text) {
+  document.getElementById('spoken').textContent = text;
+}
+
+const counts = ({ figure }) => figure?.paused_until || figure?.paced_until;
+setInterval(() => Object.values(services).filter(counts).forEach(tell), 500);
 
 // The stream
 
+let triggered; // the last call of a trigger that was shown
 const stream = new EventSource('/events');
 const heard = (name, take) => stream.addEventListener(name, (event) => take(JSON.parse(event.data)));
 stream.addEventListener('open', () => {
@@ -139,6 +148,7 @@ stream.addEventListener('open', () => {
     chat.log.replaceChildren();
     chat.log.ariaBusy = 'true';
   }
+  tracker.clear();
 });
 stream.addEventListener('error', () => { document.getElementById('gone').hidden = false; });
 heard('message', (message) => show(chats[message.chat], message));
@@ -146,11 +156,23 @@ heard('gone', ({ chat, id }) => {
   chats[chat].messages.get(id)?.remove();
   chats[chat].messages.delete(id);
 });
-heard('figures', (figures) => Object.values(chats).forEach((chat) => count(chat, figures[chat.name])));
-heard('ready', () => Object.values(chats).forEach((chat) => {
-  chat.log.ariaBusy = 'false';
-  toEnd(chat);
-}));
+heard('board', (board) => {
+  const news = tracker.show(board, act);
+  if (news.length) speak(news.join('. '));
+  if (board.sent && board.sent.id !== triggered) {
+    if (triggered !== undefined && board.sent.status === 202) ring();
+    triggered = board.sent.id;
+    showTrigger(board.sent);
+  }
+});
+heard('figures', (figures) => Object.values(services).forEach((service) => count(service, figures[service.name])));
+heard('ready', () => {
+  for (const chat of Object.values(chats)) {
+    chat.log.ariaBusy = 'false';
+    toEnd(chat);
+  }
+  document.getElementById(location.hash.slice(1))?.scrollIntoView({ block: 'nearest' });
+});
 
 // What a visitor does
 
@@ -162,57 +184,64 @@ async function post(path, body) {
   return json;
 }
 
-const form = document.getElementById('trigger');
+/** Does a deed and says what came of it; whether it was done. */
+async function act(deed) {
+  try {
+    const done = await post('/deed', deed);
+    if (done.keys) told(deed, done.keys);
+    else sent(done);
+    return true;
+  } catch (error) {
+    say('bad', error.message);
+    return false;
+  }
+}
+
+const DEEDS = { open: 'is made', move: 'is moved', comment: 'has your comment' };
+
+function told({ kind }, keys) {
+  const all = keys.length === 1 ? `${keys[0]} ${DEEDS[kind]}` : `${keys[0]} to ${keys.at(-1)} are made`;
+  say('good', `${all}. Tracker’s trigger tells the bridge.`);
+}
+
+function sent({ endpoint, headers, body, status, answer }) {
+  if (status !== 202) return say('bad', `${status}: ${answer.error ?? JSON.stringify(answer)}`);
+  say('good', `202: the bridge has the verdict on disk as event ${answer.event}, and moves the issue.`);
+  ring();
+  const lines = headers.map(([name, value]) => `${name}: ${value}`);
+  showCall(endpoint, lines, JSON.stringify(body, null, 2), `${status} ${JSON.stringify(answer)}`);
+}
+
+function ring() {
+  const tower = document.querySelector('.tower');
+  tower.classList.remove('rings');
+  void tower.getBoundingClientRect(); // the swing begins anew
+  tower.classList.add('rings');
+}
+
+function showTrigger({ endpoint, headers, body, status, duration }) {
+  const lines = Object.keys(headers).map((name) => `${name}: …`);
+  showCall(endpoint, lines, body, status ? `${status} after ${duration} ms` : 'no answer');
+}
+
+function showCall(endpoint, headers, body, answer) {
+  const call = document.getElementById('call');
+  call.hidden = false;
+  const head = [`POST ${new URL(endpoint).pathname}`, ...headers, ''];
+  call.querySelector('pre').textContent = [...head, body, '', answer].join('\n');
+}
+
+const form = document.getElementById('open');
 form.addEventListener('submit', async (event) => {
   event.preventDefault();
   const buttons = [...form.querySelectorAll('button')];
   buttons.forEach((button) => { button.disabled = true; });
-  try {
-    const times = Number(event.submitter?.value ?? 1);
-    const { fired } = await post('/trigger', { trigger: trigger(), times });
-    answered(fired);
-  } catch (error) {
-    say('bad', `Not fired: ${error.message}`);
-  } finally {
-    buttons.forEach((button) => { button.disabled = false; });
-    event.submitter?.focus();
-  }
+  const { summary, priority } = form.elements;
+  const times = Number(event.submitter?.value ?? 1);
+  await act({ kind: 'open', summary: summary.value, priority: priority.value, times });
+  buttons.forEach((button) => { button.disabled = false; });
+  event.submitter?.focus();
 });
-
-function trigger() {
-  const { event, summary, priority, status, comment } = form.elements;
-  const body = { event: event.value, summary: summary.value, actor: 'visitor', actor_name: 'You' };
-  for (const select of [priority, status]) {
-    if (!select.value) continue;
-    body[select.name] = select.value;
-    body[`${select.name}_name`] = select.selectedOptions[0].text.replace(/ \(.*/, '');
-  }
-  if (comment.value.trim()) body.comment = { text: comment.value };
-  return body;
-}
-
-function answered(fired) {
-  const last = fired.at(-1);
-  const stored = fired.filter(({ status }) => status === 202);
-  const tower = document.querySelector('.tower');
-  tower.classList.remove('rings');
-  void tower.getBoundingClientRect(); // the swing begins anew
-  if (stored.length) tower.classList.add('rings');
-  if (stored.length < fired.length) {
-    const odd = fired.find(({ status }) => status !== 202);
-    say('bad', `${odd.status}: ${odd.answer.error ?? JSON.stringify(odd.answer)}`);
-  } else if (fired.length > 1) {
-    say('good', `${fired.length} × 202: all on disk, as events ${fired[0].answer.event} to ${last.answer.event}`);
-  } else {
-    const places = last.answer.deliveries === 1 ? 'one message' : `${last.answer.deliveries} messages`;
-    say('good', `202: on disk as event ${last.answer.event}, ${places} to place`);
-  }
-  const call = document.getElementById('call');
-  call.hidden = false;
-  const head = ['POST /hooks/tracker', 'Authorization: Bearer …', 'Content-Type: application/json', ''];
-  const answer = `${last.status} ${JSON.stringify(last.answer)}`;
-  call.querySelector('pre').textContent = [...head, JSON.stringify(last.sent, null, 2), '', answer].join('\n');
-}
 
 function say(mood, text) {
   const answer = document.getElementById('answer');
@@ -220,10 +249,10 @@ function say(mood, text) {
   answer.textContent = text;
 }
 
-for (const chat of Object.values(chats)) {
-  chat.section.querySelector('fieldset').addEventListener('change', async (event) => {
+for (const service of Object.values(services)) {
+  service.section.querySelector('fieldset').addEventListener('change', async (event) => {
     try {
-      await post('/trouble', { messenger: chat.name, trouble: event.target.value });
+      await post('/trouble', { service: service.name, trouble: event.target.value });
     } catch (error) {
       say('bad', `The switch did not move: ${error.message}`);
     }

@@ -227,8 +227,11 @@ async fn a_verdict_is_sent_as_github_sends_it() {
     let heard = world.heard.lock().unwrap();
     let (headers, body) = &heard[0];
     assert_eq!(headers["x-github-event"], "pull_request_review");
-    // By openssl dgst -sha256 -hmac s3cret, over the body as it came.
-    assert_eq!(headers["x-hub-signature-256"], "SIGNATURE");
+    // Worked out by Python, HMAC-SHA256 over the body as it came.
+    assert_eq!(
+        headers["x-hub-signature-256"],
+        "sha256=9d78a02806459d6d42b12ccd0f3eebeb24fb57af2ca29b92f375b13112710aa2"
+    );
     assert_eq!(
         (&body["review"]["state"], &body["pull_request"]["title"]),
         (&json!("changes_requested"), &json!("X-1: <one>"))
@@ -296,5 +299,7 @@ async fn the_files_hold_to_their_policy() {
         assert!(path.ends_with(".js") || !own.contains("//"), "{path}: an asset from elsewhere");
     }
     assert_eq!(world.ask("GET", "/config.yaml", "localhost", "", &json!({})).await.unwrap().body, "store: x\n");
+    let issue = world.ask("GET", "/issues/X-1%0d%0aa:%20b", "localhost", "", &json!({})).await.unwrap();
+    assert_eq!((issue.status, &issue.headers["location"]), (303, &"/#X-1ab".parse().unwrap()));
     assert_eq!(world.ask("GET", "/etc/passwd", "localhost", "", &json!({})).await.unwrap().status, 404);
 }
