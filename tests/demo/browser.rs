@@ -84,7 +84,10 @@ async fn open_approve_fail_wait_mend_arrive() {
     page.value("document.querySelector('#DEMO-3 .reject').click()");
     page.until("document.querySelector('#tracker .pending').textContent === '2'"); // the move and the comment
     page.until("document.querySelector('#tracker .state').textContent.startsWith('tried')");
-    assert_eq!(page.value("document.querySelector('#DEMO-3 .status').textContent"), "Open");
+    page.until("[...document.querySelectorAll('.due')].filter((due) => !due.hidden).length === 1");
+    let third =
+        "[document.querySelector('#DEMO-3 .status').textContent, document.querySelector('#DEMO-3 .due').hidden]";
+    assert_eq!(page.value(third), json!(["Open", false]));
     page.photograph(&screenshot("demo-waits"));
     page.window(1440, 900, true);
     page.photograph(&screenshot("demo-waits-dark"));
@@ -92,6 +95,7 @@ async fn open_approve_fail_wait_mend_arrive() {
     page.until(&format!("{}.includes('by card')", newest("telegram")));
     page.value(&click("tracker", "none"));
     page.until("document.querySelector('#DEMO-3 .status').textContent === 'Needs improvement'");
+    page.until("document.querySelector('#DEMO-3 .due').hidden");
     page.until("document.querySelector('#slack .log').innerText.includes('reviewer: Please add a test')");
     page.until("document.querySelector('#telegram .pending').textContent === '0'");
 

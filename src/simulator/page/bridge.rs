@@ -1,5 +1,6 @@
 //! The bridge as the outside knows it: a hook that takes reviews, an admin API, metrics.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use bytes::Bytes;
@@ -32,6 +33,8 @@ pub struct Figures {
     pub slack: Figure,
     pub telegram: Figure,
     pub tracker: Figure,
+    /// Keys of the issues to which something is still to be done.
+    pub to_change: BTreeSet<String>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -131,7 +134,9 @@ impl Bridge {
         // An issue's actions have a lane of its own.
         let mut tracker = of("tracker", &|name| name.starts_with("issue:"));
         tracker.to_route = sample(&metrics, "campanile_ledger_received{part=\"to_route\"}");
-        Ok(Figures { slack, telegram, tracker })
+        let rows = waiting["deliveries"].as_array().into_iter().flatten();
+        let keys = rows.filter_map(|row| row["channel"].as_str()?.strip_prefix("issue:"));
+        Ok(Figures { slack, telegram, tracker, to_change: keys.map(str::to_owned).collect() })
     }
 
     async fn get(&self, path: &str) -> Result<Bytes, Unreached> {

@@ -165,7 +165,10 @@ heard('board', (board) => {
     showTrigger(board.sent);
   }
 });
-heard('figures', (figures) => Object.values(services).forEach((service) => count(service, figures[service.name])));
+heard('figures', (figures) => {
+  Object.values(services).forEach((service) => count(service, figures[service.name]));
+  tracker.wait(figures.to_change);
+});
 heard('ready', () => {
   for (const chat of Object.values(chats)) {
     chat.log.ariaBusy = 'false';

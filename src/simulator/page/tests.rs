@@ -189,6 +189,7 @@ async fn figures_are_the_bridges() {
     assert_eq!(figures.telegram.paused_until, None, "what is past is no pause");
     assert_eq!(figures.telegram.paced_until, "2023-11-14T22:14:00Z".parse().ok());
     assert_eq!((figures.tracker.pending, figures.tracker.to_route, figures.tracker.attempts), (7, 5, 8));
+    assert_eq!(figures.to_change.into_iter().collect::<Vec<_>>(), ["X-1", "X-2"]);
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ import { clock, make } from './dom.js';
 const cards = new Map();
 const list = document.querySelector('#tracker .issues');
 const DONE = 'done';
+let due = new Set(); // keys of issues to which something is still to be done
 
 /**
  * Shows the queue as it stands. `act` does a deed of the page; the answer is what changed by another than the visitor
@@ -55,10 +56,12 @@ function begin(key, act) {
     send.disabled = false;
     input.focus();
   });
-  const head = part('div', 'head', part('b', 'key', key), status, priority);
+  const waits = part('span', 'due', 'a change waits for Tracker');
+  waits.hidden = !due.has(key);
+  const head = part('div', 'head', part('b', 'key', key), status, priority, waits);
   const node = part('li', 'issue', head, summary, newest, ways, pull, say);
   node.id = key;
-  const card = { key, node, status, priority, summary, latest: newest, newest: '', ways, pull, shown: '' };
+  const card = { key, node, status, priority, summary, latest: newest, newest: '', ways, pull, waits, shown: '' };
   cards.set(key, card);
   return card;
 }
@@ -101,6 +104,12 @@ function update(card, issue, act) {
     button(display, 'quiet', () => act({ kind: 'move', key: card.key, way: id }))));
   if (hadFocus) card.ways.querySelector('button')?.focus();
   card.shown = ways;
+}
+
+/** Marks the issues to which the bridge has still something to do. */
+export function wait(keys) {
+  due = new Set(keys);
+  for (const { key, waits } of cards.values()) waits.hidden = !due.has(key);
 }
 
 /** Forgets all: the stream begins anew. */
