@@ -238,6 +238,29 @@ async fn calls_of_others_are_not_taken() {
 }
 
 #[tokio::test]
+async fn what_the_log_may_not_tell_as_it_was_is_left_alone() {
+    let connected = Connected::without_triggers(usual()).await;
+    let ours = |watched| trigger(watched, &connected.door.url, HOOK_SECRET);
+    let (mut cut, mut named) = (ours(Watched::StatusChanged), ours(Watched::CommentAdded));
+    cut["actions"][0]["body"] =
+        json!("{\"event\": \"status_changed\", \"key\": \"{{issue.key}}\", \"summary\": \"Summ");
+    named["actions"][0]["headers"]["Idempotency-Key"] = json!("{{issue.key}}");
+    [cut, named, ours(Watched::Created)].into_iter().for_each(|trigger| connected.connect(trigger));
+    connected.door.leads_to(Behind::Page(503));
+    connected.status("readyForTest");
+    connected.comment();
+    connected.until_tried(2).await;
+    // The log has other words than those that came in.
+    connected.door.leads_to(Behind::Page(202));
+    connected.world.accepted(&json!({"key": "TEST-7", "event": "created"})).await;
+    connected.world.tracker().create(TrackerIssue::new("TEST-7", "so")).unwrap();
+    connected.until_tried(3).await;
+    connected.until_looked().await;
+    connected.until_looked().await;
+    assert_eq!((connected.recovered().await, connected.events().await.len()), (0.0, 1));
+}
+
+#[tokio::test]
 async fn what_is_older_than_three_days_or_the_store_is_left_alone() {
     let mut connected = Connected::new(usual()).await;
     connected.stop().await;

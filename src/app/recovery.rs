@@ -3,7 +3,8 @@
 //!
 //! What is missing is decided by what was accepted, not by what the log says of the answer: of a call that was answered
 //! 500 and stored all the same, or twice, nothing is missing, and one that a proxy answered with a page of its own is.
-//! Only what was refused (4xx) is nobody's. A call is the same as one that was accepted when source, method, query and
+//! Only what was refused (4xx) is nobody's, and of what was answered 2xx it is enough that a call about the same was taken
+//! in that moment: that the log holds a body as it was sent is only inferred (T 3.4), and nothing may come twice by it. A call is the same as one that was accepted when source, method, query and
 //! body are, within the time in which a second one would be its duplicate. The mark of what was read moves over what was
 //! read whole, and stands in the store.
 
@@ -231,7 +232,13 @@ impl Recovery {
     ) -> Result<(), Broken> {
         while let Some(stretch) = walk.next(left).await? {
             let logged = stretch.tried.into_iter();
-            let logged = logged.map(|it| Logged { at: it.at, method: it.method, query: it.query, body: it.body });
+            let logged = logged.map(|it| Logged {
+                at: it.at,
+                method: it.method,
+                query: it.query,
+                body: it.body,
+                answered: it.answered,
+            });
             let late = self.intake.take_missed(source, &logged.collect::<Vec<_>>()).await?;
             round.recovered += late.recovered;
             round.known += late.known;

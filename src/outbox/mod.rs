@@ -426,6 +426,16 @@ pub trait Outbox: Links {
         from: Millis,
         to: Millis,
     ) -> Result<Vec<(Fingerprint, Millis)>, OutboxError>;
+    /// Whether a call of the source that came by itself in this time, both ends included, told so of the issue. Only what
+    /// [`Arrival::called`] told of.
+    async fn was_told(
+        &self,
+        source: &SourceName,
+        kind: &str,
+        issue: &str,
+        from: Millis,
+        to: Millis,
+    ) -> Result<bool, OutboxError>;
     /// Counts (and for the admin keeps) a call that became no event.
     async fn set_aside(&self, aside: Aside) -> Result<(), OutboxError>;
 

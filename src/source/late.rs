@@ -10,8 +10,13 @@ use tracing::debug;
 
 use super::dedupe::UNDATED;
 use super::{Call, Intake, Read, Said, Source};
+use crate::event::Reading;
 use crate::outbox::{Accepted, Arrival, Called, Fingerprint, Millis, OutboxError};
 use crate::telemetry::OfSource;
+
+/// How long Tracker waits for an answer (T 1.4).
+const ATTEMPT: Millis = 10_000;
+const CLOCKS_DIFFER: Millis = 5_000;
 
 /// A call as its sender's log tells of it: once for each time that it was tried.
 #[derive(Clone, Debug)]
@@ -21,6 +26,8 @@ pub struct Logged {
     /// Without the question mark.
     pub query: String,
     pub body: String,
+    /// Somebody answered that all is well.
+    pub answered: bool,
 }
 
 /// What became of logged calls.
@@ -37,6 +44,7 @@ pub struct Late {
 /// A call that says something, and how far from it in time an equal one is the same.
 struct Candidate {
     at: Timestamp,
+    answered: bool,
     read: Read,
     within: Duration,
 }
@@ -61,8 +69,11 @@ impl Intake {
                 received_at: self.clock.now(),
             };
             match source.read(&call) {
-                // Tracker's calls tell of one issue each.
-                Said::Events(reads) => candidates.extend(reads.into_iter().map(|read| Candidate::new(logged.at, read))),
+                // Our triggers' bodies are such: one that is not was cut, or changed, on its way into the log.
+                Said::Events(reads) if reads.iter().all(|it| it.event.event.reading == Reading::Strict) => {
+                    candidates.extend(reads.into_iter().map(|read| Candidate::new(logged, read)));
+                }
+                Said::Events(_) => late.unreadable += 1,
                 Said::Ignored { why } | Said::Unreadable { why } => {
                     debug!(source = %source.name, at = %logged.at, why, "a logged call cannot be taken late");
                     late.unreadable += 1;
@@ -70,11 +81,11 @@ impl Intake {
             }
         }
         let mut known = self.known(&candidates).await?;
-        for Candidate { at, read, within } in candidates {
+        for Candidate { at, answered, read, within } in candidates {
             let (at, within) = (at.as_millisecond(), within.as_millis() as Millis);
             let is_same =
                 |(known, when): &(Fingerprint, Millis)| *known == read.fingerprint && (when - at).abs() < within;
-            if known.iter().any(is_same) {
+            if known.iter().any(is_same) || answered && self.was_told(source, &read, at).await? {
                 late.known += 1;
                 continue;
             }
@@ -86,6 +97,14 @@ impl Intake {
             }
         }
         Ok(late)
+    }
+
+    /// Whether a call that told the same came in itself in the time of one attempt. Asked where somebody answered it: should
+    /// the log hold bodies in another form than they are sent in, no fingerprint is known, and all would come twice.
+    async fn was_told(&self, source: &Source, read: &Read, at: Millis) -> Result<bool, OutboxError> {
+        let (from, to) = (at - CLOCKS_DIFFER, at + CLOCKS_DIFFER + ATTEMPT);
+        let issue = read.event.issue.as_ref().map_or("", |issue| &issue.key);
+        self.outbox.was_told(&source.name, &read.event.event.kind, issue, from, to).await
     }
 
     /// What was accepted of calls that equal one of these.
@@ -130,7 +149,7 @@ impl Intake {
 
 impl Candidate {
     /// Calls of Tracker that are one, sent again, lie within [`UNDATED`] whatever `dedupe_seconds` says.
-    fn new(at: Timestamp, read: Read) -> Self {
-        Self { at, within: read.remember.max(UNDATED), read }
+    fn new(logged: &Logged, read: Read) -> Self {
+        Self { at: logged.at, answered: logged.answered, within: read.remember.max(UNDATED), read }
     }
 }

@@ -23,6 +23,9 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// The shortest stretch that can be asked for, in milliseconds.
 const SHORTEST: i64 = 1;
 
+/// The header by which a call names itself, see `source/dedupe.rs`.
+const NAMES_ITSELF: &str = "idempotency-key";
+
 /// The triggers of a queue that call one source, and the address that they call.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct OfSource {
@@ -53,6 +56,8 @@ pub struct Tried {
     /// Without the question mark.
     pub query: String,
     pub body: String,
+    /// Somebody answered that all is well.
+    pub answered: bool,
 }
 
 /// A stretch of time that was read whole.
@@ -152,12 +157,17 @@ impl Walk<'_> {
         }
         let (Some(at), Some(request)) = (fired.start_time, fired.request) else { return Entry::Lost };
         let (Some(endpoint), Some(body)) = (request.endpoint, request.body) else { return Entry::Lost };
+        // It is known by a value that the log masks.
+        if request.headers.is_some_and(|it| it.keys().any(|name| name.eq_ignore_ascii_case(NAMES_ITSELF))) {
+            return Entry::Lost;
+        }
         let (address, query) = endpoint.split_once('?').unwrap_or((&endpoint, ""));
         if address != self.of.endpoint {
             return Entry::Ended; // the trigger called somebody else then
         }
         let method = request.method.as_deref().unwrap_or("POST").parse().unwrap_or(Method::POST);
-        Entry::Tried(Tried { at, method, query: query.to_owned(), body })
+        let answered = matches!(status, Some(200..300));
+        Entry::Tried(Tried { at, method, query: query.to_owned(), body, answered })
     }
 }
 

@@ -3,7 +3,7 @@
 
 use jiff::Timestamp;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::issue::{id, time};
 use crate::transport::reply::lenient;
@@ -87,6 +87,9 @@ pub struct Asked {
     pub endpoint: Option<String>,
     #[serde(default, deserialize_with = "lenient")]
     pub body: Option<String>,
+    /// Their values are masked.
+    #[serde(default, deserialize_with = "lenient")]
+    pub headers: Option<Map<String, Value>>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

@@ -42,6 +42,15 @@ pub async fn a_logged_call_is_known_by_what_was_called_around_its_time<S: Store>
     called.sort_by_key(|(_, at)| *at);
     let wanted = [START - 4 * MINUTE, START, START + 4 * MINUTE].map(|at| (made(START).fingerprint, at));
     assert_eq!(called, wanted);
+    let source = made(START).source;
+    for (issue, from, to, told) in [
+        ("TEST-1", START, START, true),
+        ("TEST-2", START, START, false),
+        ("TEST-1", START + 1, Millis::MAX, false), // others there were found in the log
+    ] {
+        let is_told = bench.outbox.was_told(&source, "issue.created", issue, from, to).await.unwrap();
+        assert_eq!(is_told, told, "{issue} {from}");
+    }
     let other = HashSet::from([Fingerprint([9; 16])]);
     assert_eq!(bench.outbox.called(other, 0, Millis::MAX).await.unwrap(), []);
 }

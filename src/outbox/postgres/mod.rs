@@ -46,7 +46,7 @@ use super::{
 };
 use crate::clock::Clock;
 use crate::delivery::{DeliveryId, EventId, Mark, Receipt};
-use crate::event::ChannelName;
+use crate::event::{ChannelName, SourceName};
 
 /// Dead letters made due again in one transaction.
 const REPLAY_BATCH: i64 = 1_000;
@@ -198,6 +198,18 @@ impl Outbox for Postgres {
     ) -> Result<Vec<(Fingerprint, Millis)>, OutboxError> {
         let calls = statements::called(&**self.db().await?, &fingerprints, from, to).await;
         calls.map_err(|error| self.unanswered(error))
+    }
+
+    async fn was_told(
+        &self,
+        source: &SourceName,
+        kind: &str,
+        issue: &str,
+        from: Millis,
+        to: Millis,
+    ) -> Result<bool, OutboxError> {
+        let told = statements::was_told(&**self.db().await?, [source.as_str(), kind, issue], from, to).await;
+        told.map_err(|error| self.unanswered(error))
     }
 
     async fn set_aside(&self, aside: Aside) -> Result<(), OutboxError> {

@@ -30,6 +30,7 @@ use super::{
 };
 use crate::clock::Clock;
 use crate::delivery::{DeliveryId, EventId, Mark, Receipt};
+use crate::event::SourceName;
 use checkpoint::Checkpoints;
 use file::{lock, migrate, open, ours, own_file, unreadable};
 use group::Change;
@@ -175,6 +176,18 @@ impl Outbox for Sqlite {
         to: Millis,
     ) -> Result<Vec<(Fingerprint, Millis)>, OutboxError> {
         self.listings_reader.read(move |db| statements::called(db, &fingerprints, from, to)).await
+    }
+
+    async fn was_told(
+        &self,
+        source: &SourceName,
+        kind: &str,
+        issue: &str,
+        from: Millis,
+        to: Millis,
+    ) -> Result<bool, OutboxError> {
+        let told = [source.as_str(), kind, issue].map(str::to_owned);
+        self.listings_reader.read(move |db| statements::was_told(db, &told, from, to)).await
     }
 
     async fn set_aside(&self, aside: Aside) -> Result<(), OutboxError> {

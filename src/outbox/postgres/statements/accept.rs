@@ -203,6 +203,19 @@ pub async fn called(
     Ok(calls)
 }
 
+/// Whether a call that came by itself in this time told so: its source, kind and issue.
+pub async fn was_told(
+    db: &impl GenericClient,
+    [source, kind, issue]: [&str; 3],
+    from: Millis,
+    to: Millis,
+) -> Result<bool> {
+    let told = "select exists (select from events where called_at >= $4 and called_at <= $5 and received_at = called_at
+         and source = $1 and kind = $2 and issue = $3)";
+    let given = given![source => TEXT, kind => TEXT, issue => TEXT, from => INT8, to => INT8];
+    db.query_typed_one(told, given).await?.try_get(0)
+}
+
 /// A call came again.
 pub async fn count_duplicate(db: &impl GenericClient, shard: i16) -> Result<()> {
     let count = "update ledger set received = received + 1, duplicate = duplicate + 1 where shard = $1";

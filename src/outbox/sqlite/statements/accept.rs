@@ -43,6 +43,15 @@ pub fn called(
     calls.filter(|call| call.as_ref().map_or(true, |(fingerprint, _)| fingerprints.contains(fingerprint))).collect()
 }
 
+/// Whether a call that came by itself in this time told so: its source, kind and issue.
+pub fn was_told(db: &Connection, [source, kind, issue]: &[String; 3], from: Millis, to: Millis) -> Result<bool> {
+    db.prepare_cached(
+        "select exists (select 1 from events where called_at >= ?4 and called_at <= ?5 and received_at = called_at
+             and source = ?1 and kind = ?2 and issue = ?3)",
+    )?
+    .query_row(params![source, kind, issue, from, to], |row| row.get(0))
+}
+
 /// Those that are not in `seen` yet, for sure. A call that came again after its time has the newer event.
 pub fn waiting_fingerprints(db: &Connection) -> Result<BTreeMap<Fingerprint, Known>> {
     let mut select =
