@@ -68,7 +68,7 @@ enum Command {
     /// SIGHUP and a change of config.yaml, a template or a secret's file reload them: all of it or, when something is
     /// wrong, nothing. Changes of `server` and `store` wait for a restart; the log names them.
     Serve(Configured),
-    /// Run the bridge between a simulated Slack and Telegram, with a page that shows both; needs nothing
+    /// Run the bridge between a simulated Tracker, Slack and Telegram, with a page that shows all; needs nothing
     Demo,
     /// Say everything that is wrong with the configuration and the templates, without starting anything
     Check {

@@ -119,17 +119,16 @@ async fn run() -> Result<End, Hindrance> {
     let mut tasks = JoinSet::new();
     tasks.spawn(page.serve(page_at));
     tell(address, &folder);
+    let samples = tracker::samples().map_err(|error| ours(&error))?;
     let stop = async {
         let happens = async {
-            match tracker::happen(&queue, &slack).await {
-                Ok(()) => std::future::pending().await,
-                Err(why) => why,
-            }
+            tracker::happen(&queue, samples, async |posts| slack.wait_for_posts(posts).await).await;
+            std::future::pending().await
         };
         tokio::select! {
             () = asked => {}
             Some(ended) = tasks.join_next() => tracing::error!(?ended, "the page ended by itself; stopping"),
-            why = happens => tracing::error!(%why, "a sample cannot happen; stopping"),
+            () = happens => {}
         }
     };
     let asked = app.run(stop).await;

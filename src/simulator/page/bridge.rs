@@ -111,9 +111,9 @@ impl Bridge {
         let waiting: Value = serde_json::from_slice(&self.get("/api/v1/deliveries?state=pending&limit=1000").await?)?;
         let of = |service: &str, is_own: &dyn Fn(&str) -> bool| {
             let delivered = format!("campanile_delivery_duration_seconds_count{{messenger=\"{service}\"}}");
-            let rows = waiting["deliveries"].as_array().into_iter().flatten();
+            let mut rows = waiting["deliveries"].as_array().into_iter().flatten();
             let own = |row: &&Value| row["channel"].as_str().is_some_and(is_own);
-            let oldest = rows.filter(own).last().unwrap_or(&Value::Null); // newest come first
+            let oldest = rows.rfind(own).unwrap_or(&Value::Null); // newest come first
             let held = holds["holds"].as_array().into_iter().flatten().filter(|hold| hold["account"] == service);
             let until = |wait: &Value| wait["until"].as_str()?.parse().ok().filter(|until| *until > now);
             let paced = Some(&oldest["lane_wait"]).filter(|wait| wait["why"] == "pace");
