@@ -1,6 +1,10 @@
 //! Tracker's external-application protocol: what is linked, who may link, what an object is, and what a linked channel
 //! hears. Tracker's side is the simulator's own, or calls as its pages give them.
 
+mod answers;
+mod auth;
+mod store;
+
 use campanile::simulator::{TrackerApplication, TrackerUser};
 use http::Method;
 use serde_json::{Value, json};

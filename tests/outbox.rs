@@ -5,6 +5,7 @@ mod ending;
 mod issues;
 mod lanes;
 mod late;
+mod links;
 mod taking;
 
 use std::collections::HashSet;
@@ -276,6 +277,14 @@ contract! {
         only_what_ended_long_ago_is_deleted
         old_rows_go_in_small_batches
         a_closed_outbox_says_so;
+    links:
+        a_link_is_made_once_with_its_event_and_outlives_its_process
+        a_link_whose_event_is_refused_is_not_made
+        an_issue_is_followed_by_the_channels_it_is_linked_to
+        links_are_listed_page_by_page
+        what_was_told_last_of_an_object_is_what_happened_last
+        an_object_is_forgotten_when_nothing_is_linked_to_it
+        a_channel_tells_of_its_last_message_and_its_hold;
     issues:
         each_issue_has_a_lane_of_its_own
         placing_channels_leaves_lanes_of_issues_alone
