@@ -3,6 +3,7 @@
 
 mod answers;
 mod auth;
+mod registration;
 mod store;
 
 use campanile::simulator::{TrackerApplication, TrackerUser};

@@ -11,6 +11,7 @@ mod explain;
 mod follow;
 mod health;
 mod import;
+mod links;
 mod preview;
 mod progress;
 mod render;
@@ -152,6 +153,9 @@ Examples:
     /// List what goes out, show a delivery, replay dead letters
     #[command(subcommand, after_help = LISTING_HELP)]
     Deliveries(store::Deliveries),
+    /// List what issues are linked to; say what Tracker has to be told to register the application
+    #[command(subcommand, after_help = LINKS_HELP)]
+    Links(links::Links),
     /// Copy the store into a new file, while the bridge runs or not
     ///
     /// The copy is what the store held at one moment, checked, for its owner alone (0600). To restore it: stop the
@@ -208,6 +212,14 @@ Examples:
   campanile completions fish > ~/.config/fish/completions/campanile.fish")]
     Completions { shell: clap_complete::Shell },
 }
+
+/// How the links are told.
+const LINKS_HELP: &str = "\
+Examples:
+  campanile links list --issue TEST-1
+  campanile links registration            what to write into Tracker's form for external applications
+
+`list` asks the server that runs on this configuration (`server.admin`); when none runs, the store's file.";
 
 /// How the listing commands and their answers read.
 const LISTING_HELP: &str = "\
@@ -364,6 +376,7 @@ impl Command {
                 Ok(End::Done)
             }
             Self::Events(command) => waited_for(store::events(command, out)),
+            Self::Links(command) => waited_for(links::links(command, out)),
             Self::Deliveries(command) => waited_for(store::deliveries(command, out)),
         }
     }

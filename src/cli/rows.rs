@@ -56,6 +56,12 @@ pub fn events(answer: &Value, times: &Times) -> String {
     })
 }
 
+pub fn links(answer: &Value, times: &Times) -> String {
+    rows(&["ID", "LINKED", "ISSUE", "OBJECT", "BY"], list(&answer["links"]), |row| {
+        vec![text(&row["id"]), times.show(&row["at"]), text(&row["issue"]), text(&row["object"]), text(&row["by"])]
+    })
+}
+
 pub fn deliveries(answer: &Value, times: &Times) -> String {
     let headings = ["ID", "EVENT", "PLANNED", "CHANNEL", "STATE", "ATTEMPTS", "WHY"];
     rows(&headings, list(&answer["deliveries"]), |row| {

@@ -1,4 +1,4 @@
-//! `campanile events` and `campanile deliveries`: from the bridge that runs, else from the store's file.
+//! `campanile events`, `campanile deliveries` and what `campanile links` lists: from the bridge that runs, else from the store's file.
 
 use std::io::Write;
 use std::path::Path;
@@ -20,7 +20,7 @@ use crate::clock::Clock;
 use crate::config::{Config, Store, reach};
 use crate::delivery::{DeliveryId, EventId};
 use crate::finding::suggest;
-use crate::outbox::{Filter, Outbox, OutboxError, Replay, Sqlite, SqliteFile, State};
+use crate::outbox::{Filter, LinkFilter, Outbox, OutboxError, Replay, Sqlite, SqliteFile, State};
 use crate::route::GIVE_UP_AFTER_HOURS;
 
 /// Dead letters that one call makes due again at most.
@@ -47,7 +47,7 @@ pub struct Page {
     #[arg(long, value_name = "ROWS", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=1_000))]
     limit: u64,
     #[command(flatten)]
-    asking: Asking,
+    pub(super) asking: Asking,
 }
 
 #[derive(Debug, Subcommand)]
@@ -182,13 +182,18 @@ pub async fn deliveries(command: Deliveries, out: &mut dyn Write) -> Result<End,
 }
 
 impl Page {
+    /// Below which id, and how many.
+    pub(super) fn bounds(&self) -> (Option<i64>, usize) {
+        (self.before, self.limit as usize)
+    }
+
     fn filter(&self) -> Filter {
         Filter { before: self.before, limit: self.limit as usize, ..Filter::default() }
     }
 }
 
 impl Asking {
-    async fn show(
+    pub(super) async fn show(
         &self,
         ask: &Ask,
         text: impl FnOnce(&Value, &rows::Times) -> String,
@@ -220,7 +225,8 @@ impl Asking {
 }
 
 /// A question that the admin API and the store's file both answer.
-enum Ask {
+pub(super) enum Ask {
+    Links(LinkFilter),
     Events(Filter),
     Event(EventId),
     Deliveries(Filter),
@@ -230,6 +236,7 @@ enum Ask {
 impl Ask {
     fn path(&self) -> String {
         match self {
+            Self::Links(filter) => format!("/links?{}", links_query(filter)),
             Self::Events(filter) => format!("/events?{}", query(filter)),
             Self::Event(id) => format!("/events/{}", id.0),
             Self::Deliveries(filter) => format!("/deliveries?{}", query(filter)),
@@ -241,6 +248,7 @@ impl Ask {
     fn of(&self, file: &SqliteFile) -> Result<Value, Stop> {
         let gone = |what: String| Refusal::new(format!("there is no {what}; it may be past retention_days"));
         Ok(match self {
+            Self::Links(filter) => json!({ "links": file.links(filter).map_err(refused)? }),
             Self::Events(filter) => json!({ "events": file.events(filter).map_err(refused)? }),
             Self::Deliveries(filter) => json!({ "deliveries": file.deliveries(filter).map_err(refused)? }),
             Self::Delivery(id) => {
@@ -256,6 +264,22 @@ impl Ask {
     }
 }
 
+fn links_query(filter: &LinkFilter) -> String {
+    let members = [
+        ("before", filter.before.map(|before| before.to_string())),
+        ("limit", Some(filter.limit.to_string())),
+        ("issue", filter.issue.clone()),
+        ("object", filter.object.clone()),
+    ];
+    written(members.into_iter())
+}
+
+fn written(members: impl Iterator<Item = (&'static str, Option<String>)>) -> String {
+    let mut query = url::form_urlencoded::Serializer::new(String::new());
+    query.extend_pairs(members.filter_map(|(name, value)| Some((name, value?))));
+    query.finish()
+}
+
 fn query(filter: &Filter) -> String {
     let number = |number: Option<i64>| number.map(|number| number.to_string());
     let members = [
@@ -268,9 +292,7 @@ fn query(filter: &Filter) -> String {
         ("event", number(filter.event)),
         ("state", filter.state.map(|state| rows::word(&state))),
     ];
-    let mut query = url::form_urlencoded::Serializer::new(String::new());
-    query.extend_pairs(members.into_iter().filter_map(|(name, value)| Some((name, value?))));
-    query.finish()
+    written(members.into_iter())
 }
 
 /// Where the answers come from.

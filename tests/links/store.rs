@@ -5,7 +5,7 @@ use campanile::simulator::{SlackSimulator, TelegramSimulator};
 use serde_json::json;
 
 use super::{TOKEN, by_token};
-use crate::harness::child::Bridge;
+use crate::harness::child::{self, Bridge};
 use crate::harness::postgres::Database;
 use crate::harness::{Client, HOOK_SECRET, LOOPBACK, Setup, issue};
 
@@ -27,7 +27,17 @@ async fn a_link_that_was_answered_outlives_a_kill() {
         assert_eq!(answer.status, 200, "{}", answer.text);
         bridge.kill();
     }
+    let config = folder.path().join("config.yaml").display().to_string();
+    let list = |more: &[&str]| {
+        let arguments = [&["links", "list", "--config", &config], more].concat();
+        let end = child::run(&arguments, &[("LINKS", TOKEN)]);
+        assert!(end.status.success(), "{end:?}");
+        String::from_utf8(end.stdout).unwrap()
+    };
+    assert!(list(&[]).contains("TEST-5  channel:ops-slack"), "nobody runs: {}", list(&[]));
     bridge.start().await;
+    let listed: serde_json::Value = serde_json::from_str(&list(&["--json", "--issue", "TEST-3"])).unwrap();
+    assert_eq!(listed["links"].as_array().unwrap().len(), 1, "{listed}");
     for n in 1..=5 {
         let call = http.post(&bridge.hook_url()).header("authorization", format!("Bearer {HOOK_SECRET}"));
         let answer = call.json(&issue(&format!("TEST-{n}"), "created")).await;
