@@ -19,8 +19,8 @@ use crate::telemetry::ByRoute;
 
 /// Objects of one call.
 const MOST_OBJECTS: usize = 100;
-/// Longest key of an object, in bytes. A branch's name has 255 at most.
-const LONGEST_KEY: usize = 512;
+/// Longest key of an object, in bytes: no source takes a longer name of a branch, or a repository.
+const LONGEST_KEY: usize = 1_024;
 
 /// What a call has changed.
 #[derive(Debug, Default)]

@@ -49,10 +49,13 @@ async fn a_review_is_shown_as_its_host_told_of_it_last() {
         "assignee": {"login": "skalnik"}, "updated": "2016-10-04T02:39:09.000+0300"});
     assert_eq!((shown.status, shown.json()), (200, expected));
     // A verdict from before changes nothing, one from after does.
-    let at = |file: &str, time: &str| verdict(file).set("review.submitted_at", time).anew(format!("{file} {time}"));
-    at("review-changes-requested", "2016-10-03T23:39:08Z").send(&world).await;
+    let rejected = |time: &str| {
+        let call = verdict("review-approved").set("review.state", "changes_requested").set("review.submitted_at", time);
+        call.anew(time)
+    };
+    rejected("2016-10-03T23:39:08Z").send(&world).await;
     assert_eq!(world.object_info(key).await.json()["resolution"]["name"], "approved");
-    at("review-changes-requested", "2016-10-03T23:39:10Z").send(&world).await;
+    rejected("2016-10-03T23:39:10Z").send(&world).await;
     assert_eq!(world.object_info(key).await.json()["resolution"]["name"], "changes_requested");
 
     let merged = Call::recorded("gitlab/merged").set("object_attributes.title", "TEST-2");
@@ -158,8 +161,8 @@ async fn what_is_wrong_is_told_and_nothing_is_linked() {
     let many: Vec<String> = (0..101).map(|n| format!("bench:{n}")).collect();
     let many: Vec<&str> = many.iter().map(String::as_str).collect();
     assert_eq!(world.create_links("TEST-1", &many).await.status, 400);
-    let long = format!("bench:{}", "x".repeat(600));
-    assert!(refused(&world.create_links("TEST-1", &[&long]).await, 400).contains("longer than 512 bytes"));
+    let long = format!("bench:{}", "x".repeat(1_020));
+    assert!(refused(&world.create_links("TEST-1", &[&long]).await, 400).contains("longer than 1024 bytes"));
     let large = "x".repeat(1024 * 1024 + 1);
     assert!(refused(&world.link_call(Method::POST, "/links", &large).await, 413).contains("1 MiB"));
     assert!(world.links_listed().await.is_empty() && world.event_kinds().await.is_empty());

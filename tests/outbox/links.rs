@@ -161,5 +161,5 @@ pub async fn a_channel_tells_of_its_last_message_and_its_hold<S: Store>() {
     }
     let now = bench.outbox.channel_now(&a).await.unwrap();
     assert_eq!(now.last, Some((State::Dead, START + 7)));
-    assert_eq!(now.hold.map(|hold| hold.until), Some(START + HOUR));
+    assert_eq!(now.hold.map(|hold| hold.reason).as_deref(), Some("429"));
 }
