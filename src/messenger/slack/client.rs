@@ -17,18 +17,18 @@ use slack_morphism::{
 use url::Url;
 
 use super::connector::{Connector, POST_MESSAGE};
-use super::error::{Answer, of_api, of_webhook};
+use super::error::{Answer, no_token, of_api, of_webhook};
 use super::format::SlackContent;
-use crate::delivery::{DeliveryId, Receipt, Scope, SendError};
+use crate::delivery::{DeliveryId, Receipt, SendError};
 use crate::transport::reply::Secrets;
 use crate::transport::{AddressError, Transport, checked};
 
 /// The account of one bot token, and the way to incoming webhooks. All its methods are cancel safe in that nothing
 /// breaks; a dropped post may have arrived.
 pub struct Client {
-    slack: SlackClient<Connector>,
-    token: Option<SlackApiToken>,
-    secrets: Secrets,
+    pub(super) slack: SlackClient<Connector>,
+    pub(super) token: Option<SlackApiToken>,
+    pub(super) secrets: Secrets,
 }
 
 impl Client {
@@ -48,8 +48,7 @@ impl Client {
     /// Calls `chat.postMessage`.
     pub async fn post(&self, post: &Post) -> Result<Receipt, SendError> {
         let Some(token) = &self.token else {
-            let hint = Some("set `slack.token`".into());
-            return Err(SendError::Held { code: "no token".into(), hint, scope: Scope::Account });
+            return Err(no_token());
         };
         let session = self.slack.open_session(token);
         match session.http_session_api.http_post::<_, Answer>(POST_MESSAGE, post, None).await {

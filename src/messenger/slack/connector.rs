@@ -3,7 +3,8 @@
 
 use std::pin::Pin;
 
-use http::{HeaderValue, StatusCode, Uri};
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use slack_morphism::errors::{
@@ -14,11 +15,11 @@ use slack_morphism::multipart_form::FileMultipartData;
 use slack_morphism::{
     ClientResult, SlackApiToken, SlackClientApiCallContext, SlackClientHttpConnector, SlackClientId, SlackClientSecret,
 };
-use url::Url;
+use url::{Url, form_urlencoded};
 
 use crate::delivery::BoxError;
 use crate::transport::reply;
-use crate::transport::{AddressError, Reply, Transport, join};
+use crate::transport::{AddressError, Reply, Request, Transport, TransportError, join};
 
 type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
@@ -60,13 +61,28 @@ impl Connector {
             let authorization = context.token.map(bearer).transpose()?;
             match self.transport.post(uri?, authorization, json).await {
                 Ok(reply) => read(&reply, context.is_sensitive_url),
-                Err(error) => {
-                    let error = SlackClientHttpProtocolError::new().with_cause(error.into());
-                    Err(SlackClientError::HttpProtocolError(error))
-                }
+                Err(error) => Err(unreplied(error)),
             }
         })
     }
+
+    /// Asks a method that changes nothing. What it comes back as says [`read`].
+    pub(super) async fn ask(
+        &self,
+        method: &str,
+        arguments: &[(&str, &str)],
+        token: &SlackApiToken,
+    ) -> ClientResult<Reply> {
+        let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(arguments).finish();
+        let uri = join(&self.api_url, &format!("{method}?{query}")).map_err(unsent)?;
+        let headers = HeaderMap::from_iter([(AUTHORIZATION, bearer(token)?)]);
+        let request = Request { method: Method::GET, uri, headers, body: Vec::new() };
+        self.transport.call(request).await.map_err(unreplied)
+    }
+}
+
+fn unreplied(error: TransportError) -> SlackClientError {
+    SlackClientError::HttpProtocolError(SlackClientHttpProtocolError::new().with_cause(error.into()))
 }
 
 fn bearer(token: &SlackApiToken) -> ClientResult<HeaderValue> {
@@ -75,7 +91,7 @@ fn bearer(token: &SlackApiToken) -> ClientResult<HeaderValue> {
     Ok(value)
 }
 
-fn read<RS: DeserializeOwned>(reply: &Reply, is_webhook: bool) -> ClientResult<RS> {
+pub(super) fn read<RS: DeserializeOwned>(reply: &Reply, is_webhook: bool) -> ClientResult<RS> {
     let body = || reply::head(&String::from_utf8_lossy(&reply.body), BODY_KEPT).to_owned();
     if let Some(limit) = rate_limit(reply) {
         return Err(SlackClientError::RateLimitError(limit.with_http_response_body(body())));

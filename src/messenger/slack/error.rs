@@ -73,7 +73,7 @@ impl Answer {
         })
     }
 
-    fn refusal(self, secrets: &Secrets) -> SendError {
+    pub(super) fn refusal(self, secrets: &Secrets) -> SendError {
         match (&self.error, self.ok) {
             (Some(code), _) => self.of_class(code, class(code).unwrap_or(Class::Content), secrets),
             (None, Some(false)) => SendError::Content { code: "an `ok: false` without a code".into() },
@@ -102,6 +102,11 @@ impl Answer {
             Class::Bug => SendError::Refused { code: named },
         }
     }
+}
+
+/// Only incoming webhooks work without a token.
+pub(super) fn no_token() -> SendError {
+    SendError::Held { code: "no token".into(), hint: Some("set `slack.token`".into()), scope: Scope::Account }
 }
 
 /// The way out of a failed call of the Web API. Slack's code counts first, whatever the status. But a code that nobody

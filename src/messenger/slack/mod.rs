@@ -1,5 +1,6 @@
 //! Slack: the Web API with a bot token, and incoming webhooks.
 
+pub mod ask;
 pub mod client;
 pub mod error;
 pub mod format;

@@ -25,13 +25,16 @@ const IN_A_ROW: usize = 2;
 
 /// The account of one bot. All its methods are cancel safe in that nothing breaks; a dropped post may have arrived.
 pub struct Client {
-    transport: Transport,
+    pub(super) transport: Transport,
+    api_url: String,
+    token: SecretString,
     send_message: Uri,
-    secrets: Secrets,
+    pub(super) secrets: Secrets,
 }
 
 impl Client {
     pub fn new(transport: Transport, api_url: &str, token: &SecretString) -> Result<Self, AddressError> {
+        let whole = token.clone();
         let token = token.expose_secret();
         // It becomes a part of the path: a `/` or `?` would lead to another address.
         let fits = |b: u8| b.is_ascii_alphanumeric() || b"-._~:".contains(&b);
@@ -41,7 +44,12 @@ impl Client {
         let send_message = join(api_url, &format!("bot{token}/{}", SendMessage::NAME))?;
         // The half after the colon is what must stay secret, and a page that quotes the address may escape the colon.
         let secrets = Secrets::new([token].into_iter().chain(token.split_once(':').map(|(_, secret)| secret)));
-        Ok(Self { transport, send_message, secrets })
+        Ok(Self { transport, api_url: api_url.to_owned(), token: whole, send_message, secrets })
+    }
+
+    /// Where a method is called.
+    pub(super) fn method(&self, name: &str) -> Result<Uri, AddressError> {
+        join(&self.api_url, &format!("bot{}/{name}", self.token.expose_secret()))
     }
 
     /// Calls `sendMessage`.

@@ -3,6 +3,7 @@
 
 use http::StatusCode;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use crate::delivery::{Receipt, Scope, SendError};
 use crate::transport::Reply;
@@ -66,6 +67,22 @@ pub fn receipt(
         Ok(Answer { ok: Some(true), .. }) => {
             Err(SendError::Unclear { what: format!("HTTP {} with `ok: true`", reply.status.as_u16()), cause: None })
         }
+        Ok(answer @ Answer { ok: Some(false), .. }) => Err(refusal(answer, reply, secrets)),
+        _ => Err(foreign(reply, secrets)),
+    }
+}
+
+/// The `result` of an answer to a question, which changes nothing.
+pub fn result<T: DeserializeOwned>(reply: &Reply, secrets: &Secrets) -> Result<T, SendError> {
+    #[derive(Deserialize)]
+    struct Told<T> {
+        result: T,
+    }
+    match reply::object::<Answer>(&reply.body) {
+        Ok(Answer { ok: Some(true), .. }) if reply.status.is_success() => match reply::object::<Told<T>>(&reply.body) {
+            Ok(told) => Ok(told.result),
+            Err(_) => Err(SendError::Unclear { what: "an answer without a `result`".into(), cause: None }),
+        },
         Ok(answer @ Answer { ok: Some(false), .. }) => Err(refusal(answer, reply, secrets)),
         _ => Err(foreign(reply, secrets)),
     }
