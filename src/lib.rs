@@ -40,12 +40,13 @@
 //!
 //! # Around it
 //!
-//! [`cli`] has a file for each command, [`app`] puts the parts together, [`config`] reads `config.yaml` with every
-//! finding and its place ([`yaml`]), [`admin`] shows the outbox, [`tracker`] asks and changes Tracker's issues and
-//! triggers, [`link`] answers Tracker of what issues are linked to (`http/links.rs`, rows by `outbox/links.rs`), [`host`]
-//! asks a code host for a review's comments, [`transport`] makes the calls that leave, [`key`] finds issue keys in texts,
-//! [`clock`], [`lifecycle`], [`telemetry`] and [`tls`] serve all, and [`simulator`] is Slack, Telegram and Tracker over
-//! HTTP, for tests and, with a page, for `demo`. Imports point one way; `tests/architecture.rs` holds it.
+//! [`cli`] has a file for each command (`doctor` one for each service that it asks), [`app`] puts the parts together,
+//! [`config`] reads `config.yaml` with every finding and its place ([`yaml`]), [`admin`] shows the outbox, [`tracker`]
+//! asks and changes Tracker's issues and triggers, [`link`] answers Tracker of what issues are linked to
+//! (`http/links.rs`, rows by `outbox/links.rs`), [`host`] asks a code host for a review's comments, [`transport`] makes
+//! the calls that leave, [`key`] finds issue keys in texts, [`clock`], [`lifecycle`], [`telemetry`] and [`tls`] serve
+//! all, and [`simulator`] is Slack, Telegram and Tracker over HTTP, for tests and, with a page, for `demo`. Imports point
+//! one way; `tests/architecture.rs` holds it.
 
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "a test is the outside that the bans name"))]
 

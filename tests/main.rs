@@ -21,6 +21,7 @@ mod demo;
 mod dependencies;
 mod deploy;
 mod disk;
+mod doctor;
 mod enrichment;
 mod faults;
 mod fuzzed;

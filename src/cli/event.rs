@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
-use http::{HeaderMap, Method};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use serde_json::Value;
 
 use super::{Refusal, Stop};
@@ -29,6 +29,16 @@ pub struct EventFile {
     /// The source that the body came to [default: the first of kind `tracker`]
     #[arg(long, value_name = "NAME")]
     source: Option<String>,
+    /// A header that the call came with, as a code host's kind of event: 'X-GitHub-Event: pull_request'
+    #[arg(long = "header", value_name = "NAME: VALUE", value_parser = header)]
+    headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
+    let (name, value) = text.split_once(':').ok_or("it is no header: write 'NAME: VALUE'")?;
+    let name = name.trim().parse().map_err(|_| "its name is no header's")?;
+    let value = value.trim().parse().map_err(|_| "its value holds a character that no header has")?;
+    Ok((name, value))
 }
 
 /// What happened, as conditions and templates see it.
@@ -114,19 +124,11 @@ impl EventFile {
     /// A body, read as the source would read it.
     fn call(&self, body: &[u8], config: &Config) -> Result<Told, Stop> {
         let configured = source(config, self.source.as_deref())?;
-        let source = Source {
-            name: configured.name.clone(),
-            secrets: Secrets::new([]),
-            kind: kind(configured),
-            url_secret: false,
-            dedupe: None,
-            enrich: false,
-            reader: reader(config),
-        };
+        let source = source_of(config, configured);
         let call = Call {
             method: &Method::POST,
             query: "",
-            headers: &HeaderMap::new(),
+            headers: &self.headers.iter().cloned().collect::<HeaderMap>(),
             body,
             room: Arc::new(()),
             received_at: Clock::machine().now(),
@@ -150,5 +152,18 @@ impl EventFile {
                 None => Err(Refusal::new(format!("{}: nothing happened", self.name())).into()),
             },
         }
+    }
+}
+
+/// What reads the calls of a source, which nobody has to have the right to make here.
+pub fn source_of(config: &Config, configured: &config::Source) -> Source {
+    Source {
+        name: configured.name.clone(),
+        secrets: Secrets::new([]),
+        kind: kind(configured),
+        url_secret: false,
+        dedupe: None,
+        enrich: false,
+        reader: reader(config),
     }
 }

@@ -6,6 +6,7 @@ mod bench_link;
 pub mod check;
 mod connect;
 mod demo;
+mod doctor;
 mod event;
 mod explain;
 mod follow;
@@ -46,6 +47,7 @@ use crate::template::Templates;
     after_help = "\
 Examples:
   campanile check                                      what is wrong with ./config.yaml
+  campanile doctor                                     whether all services would accept the bridge
   campanile explain --event call.json                  where this call would lead, and why
   campanile render critical --event call.json          what `critical` would say of it
   campanile deliveries list --state dead               what was given up, and why
@@ -79,12 +81,28 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Say what each route makes of an event and why, and what would be sent
+    /// Ask the store, Slack, Telegram and Tracker whether they would accept the bridge
+    ///
+    /// Nothing is changed anywhere and nothing is posted; it may run beside `serve`. Each question has 10 s, and one that
+    /// is not answered fails alone. Ends with 0 when nothing failed; warnings are no failure.
+    #[command(after_help = "\
+Examples:
+  campanile doctor --config /etc/campanile/config.yaml
+  campanile doctor --json | jq -r '.[] | select(.state != \"ok\") | .subject + \": \" + .message'")]
+    Doctor {
+        #[command(flatten)]
+        configured: Configured,
+        /// Print [{check, subject, state, message, hint}] instead of a table; `state` is ok, warn or fail
+        #[arg(long)]
+        json: bool,
+    },
+    /// Say what each route makes of an event and why, what would be sent, and what done to its issue
     ///
     /// Nothing is sent or stored, and no secret has to be set.
     #[command(after_help = "\
 Examples:
   campanile explain --event call.json
+  campanile explain --source reviews --header 'X-GitHub-Event: pull_request' --event pull.json
   campanile events show 7 --json | campanile explain --event -
   campanile explain --event call.json --json | jq -r '.[] | select(.matched).route'")]
     Explain {
@@ -92,7 +110,7 @@ Examples:
         event: EventFile,
         #[command(flatten)]
         configured: Configured,
-        /// Print [{route, matched, why}] instead of text
+        /// Print [{route, matched, why}] instead of text, with `actions` where an issue would be changed
         #[arg(long)]
         json: bool,
     },
@@ -351,6 +369,9 @@ impl Command {
                     write!(out, "{}", check::text(&findings, std::io::stdout().is_terminal()))?;
                 }
                 Ok(if check::exit_code(&findings) == 0 { End::Done } else { End::Refused })
+            }
+            Self::Doctor { configured, json } => {
+                waited_for(doctor::doctor(&configured.config, json, &env, Clock::machine(), out))
             }
             Self::Explain { event, configured, json } => explain::explain(&configured.config, &event, json, out),
             Self::Render { template, event, channel, configured, json } => {

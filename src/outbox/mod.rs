@@ -33,9 +33,9 @@ use crate::event::{ChannelName, SourceName};
 pub use called::Called;
 pub use issue_lane::IssueLane;
 pub use links::{ChannelNow, LinkFilter, LinkRow, Linking, Links, Object};
-pub use postgres::{Postgres, PostgresOptions, PostgresUrl};
+pub use postgres::{Postgres, PostgresLook, PostgresOptions, PostgresUrl};
 pub use shown::{ChannelGauge, DeliveryRow, EventRow, Filter, Fleet, Gauges, Ledger};
-pub use sqlite::{Sqlite, SqliteFile, SqliteOptions};
+pub use sqlite::{FileState, Sqlite, SqliteFile, SqliteOptions, free_bytes};
 
 /// Milliseconds since 1970, as the outbox keeps time.
 pub type Millis = i64;

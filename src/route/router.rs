@@ -145,6 +145,11 @@ impl Router {
         explained
     }
 
+    /// What the conditions name of an event: roots, with the first member where only some are read.
+    pub fn reads(&self) -> Vec<String> {
+        self.wanted.paths()
+    }
+
     fn context(&self, document: &Document<'_>) -> Context<'static> {
         let mut context = Context::with_env(self.env.clone());
         for (root, value) in self.wanted.of(document) {

@@ -33,6 +33,15 @@ impl Wanted {
         }
     }
 
+    /// The roots, with the first member where only some are read.
+    pub fn paths(&self) -> Vec<String> {
+        let below = self.0.iter().flat_map(|(root, members)| match members {
+            Members::All => vec![(*root).to_owned()],
+            Members::Some(some) => some.iter().map(|member| format!("{root}.{member}")).collect(),
+        });
+        below.collect()
+    }
+
     /// The roots and their values. A root of which nothing is known is empty.
     pub fn of(&self, document: &Document<'_>) -> impl Iterator<Item = (&'static str, Box<dyn Val>)> {
         let document = document.members(|root| self.0.contains_key(root));

@@ -19,12 +19,15 @@ pub(super) struct Needs {
     /// Members of the document, `channel` among them.
     pub roots: BTreeSet<String>,
     pub helpers: BTreeSet<&'static str>,
+    /// Roots with the first member that is named of each.
+    pub paths: BTreeSet<String>,
 }
 
 impl Needs {
     pub fn add(&mut self, other: Self) {
         self.roots.extend(other.roots);
         self.helpers.extend(other.helpers);
+        self.paths.extend(other.paths);
     }
 }
 
@@ -310,6 +313,7 @@ impl<'a> Check<'a> {
         };
         let place = self.scopes[scope].place;
         if place.is_document() {
+            self.needs.paths.insert(names.iter().take(2).copied().collect::<Vec<_>>().join("."));
             match names.first() {
                 Some(root) => self.needs.roots.insert((*root).to_owned()),
                 None => {

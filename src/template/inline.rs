@@ -1,6 +1,8 @@
 //! Handlebars that stand elsewhere than in a template's own text: a value of front matter, a text of a route's `issue:`.
 //! Their variables are written as they are; none of them becomes markup.
 
+use std::collections::BTreeSet;
+
 use handlebars::template::Template;
 
 use super::load::{self, Source};
@@ -33,6 +35,11 @@ pub fn check_text(text: &str) -> Vec<Mistake> {
     }
     let flaws = action(text).err().unwrap_or_default().into_iter();
     flaws.map(|Flaw { at, message, hint, .. }| Mistake { at, message, hint }).collect()
+}
+
+/// What a text of an action names of an event: roots, with the first member of each.
+pub fn text_reads(text: &str) -> BTreeSet<String> {
+    action(text).map(|(_, needs)| needs.paths).unwrap_or_default()
 }
 
 impl Templates {

@@ -26,9 +26,9 @@ mod stand_in;
 mod words;
 
 pub use fallback::fallback;
-pub use inline::{Mistake, check_text};
+pub use inline::{Mistake, check_text, text_reads};
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 
 use handlebars::Handlebars;
@@ -123,6 +123,23 @@ impl Templates {
         names.sort_unstable();
         names.dedup();
         names
+    }
+
+    /// Whether it stands for a kind of events where a route names no template.
+    pub fn is_of_family(&self, name: &str) -> bool {
+        default_name(name).is_some()
+    }
+
+    /// What the admin's own template of this name needs of an event, in all its forms: roots, with the first member that is
+    /// named of each. `None`: it is the binary's, which asks for everything before it shows it.
+    pub fn reads(&self, name: &str) -> Option<BTreeSet<String>> {
+        let forms = self.forms.iter().filter(|((of, _), _)| of == name).map(|(_, kept)| kept);
+        let own: Vec<&Kept> = self.own.get(name).into_iter().chain(forms).collect();
+        let needed = |kept: &&Kept| match kept {
+            Kept::Checked(checked) => checked.needs.paths.clone(),
+            Kept::Broken(_) => BTreeSet::new(),
+        };
+        (!own.is_empty()).then(|| own.iter().flat_map(needed).collect())
     }
 
     /// What the template says about the event's document in this channel; with the messenger's own form, where the admin

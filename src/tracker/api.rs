@@ -3,7 +3,9 @@
 use std::sync::PoisonError;
 
 use http::Method;
+use http::header::DATE;
 use jiff::Timestamp;
+use jiff::fmt::rfc2822;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
@@ -95,9 +97,17 @@ impl Api {
 impl Api {
     /// The token's owner.
     pub async fn myself(&self) -> Result<User, Error> {
-        let user: User = self.one(self.at(&["myself"])?, "the token's owner").await?;
+        Ok(self.myself_at().await?.0)
+    }
+
+    /// The token's owner, and what Tracker's clock showed then, in whole seconds, where it says so (the header `Date`).
+    pub async fn myself_at(&self) -> Result<(User, Option<Timestamp>), Error> {
+        let reply = self.ask(Method::GET, self.at(&["myself"])?, None, "the token's owner").await?;
+        let user: User = reply::object(&reply.body).map_err(|_| unreadable("an object", true))?;
+        let date = reply.headers.get(DATE).and_then(|date| date.to_str().ok());
+        let date = date.and_then(|date| rfc2822::parse(date).ok()).map(|date| date.timestamp());
         *self.client.known.0.login.lock().unwrap_or_else(PoisonError::into_inner) = user.login.clone();
-        Ok(user)
+        Ok((user, date))
     }
 
     /// By login or id; remembered for an hour.

@@ -18,6 +18,7 @@ pub mod merge;
 pub mod names;
 pub mod own;
 pub mod queue;
+pub mod raw;
 pub mod token;
 pub mod trigger;
 

@@ -9,7 +9,7 @@ use refinery_core::{AsyncMigrate, Migration, Runner};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tokio_postgres::error::SqlState;
-use tokio_postgres::{Client, Transaction};
+use tokio_postgres::{Client, GenericClient, Transaction};
 use tracing::info;
 
 use super::words::{plain, words};
@@ -58,9 +58,7 @@ impl From<String> for Refused {
 }
 
 async fn tried(db: &mut Client) -> Result<(), Refused> {
-    let version = "select current_setting('server_version_num')::int, current_setting('server_version')";
-    let version = db.query_typed_one(version, &[]).await.map_err(plain)?;
-    known(version.get(0), version.get(1))?;
+    server(db).await?;
     let whole = db.transaction().await.map_err(plain)?;
     let lock = "hashtext('campanile:migrate')";
     let free = whole.query_typed_one(&format!("select pg_try_advisory_xact_lock({lock})"), &[]).await.map_err(plain)?;
@@ -68,7 +66,7 @@ async fn tried(db: &mut Client) -> Result<(), Refused> {
         info!("another replica is bringing the schema up to date; this one waits for it");
         whole.batch_execute(&format!("select pg_advisory_xact_lock({lock})")).await.map_err(plain)?;
     }
-    ours(&whole).await?;
+    standing(&whole).await?;
     let versions = VERSIONS.iter().map(|(name, sql)| Migration::unapplied(name, sql));
     let versions = versions.collect::<Result<Vec<_>, _>>().map_err(|error| error.to_string())?;
     let mut runner = Runner::new(&versions);
@@ -84,6 +82,22 @@ async fn tried(db: &mut Client) -> Result<(), Refused> {
     }
 }
 
+/// The server's version, as its people write it.
+///
+/// # Errors
+/// It is too old.
+pub async fn server(db: &impl GenericClient) -> Result<String, String> {
+    let version = "select current_setting('server_version_num')::int, current_setting('server_version')";
+    let version = db.query_typed_one(version, &[]).await.map_err(plain)?;
+    known(version.get(0), version.get(1))?;
+    Ok(version.get(1))
+}
+
+/// What [`migrate`] brings a schema to.
+pub fn newest() -> i32 {
+    VERSIONS.len() as i32
+}
+
 /// `number` as 130004 for 13.4, `name` as its people write it.
 fn known(number: i32, name: &str) -> Result<(), String> {
     match number {
@@ -92,30 +106,27 @@ fn known(number: i32, name: &str) -> Result<(), String> {
     }
 }
 
-/// The version that the last migration makes.
-fn last() -> i32 {
-    let numbers = VERSIONS.iter().filter_map(|(name, _)| name.strip_prefix('V')?.split("__").next()?.parse().ok());
-    numbers.max().unwrap_or_default()
-}
-
-/// An empty schema is ours too, soon.
-async fn ours(db: &Transaction<'_>) -> Result<(), String> {
+/// The schema's version. `None`: the schema is empty, and ours too, soon.
+///
+/// # Errors
+/// It is not ours, or of a newer version.
+pub async fn standing(db: &impl GenericClient) -> Result<Option<i32>, String> {
     let known =
         db.query_typed_one(&format!("select to_regclass('{HISTORY}') is not null"), &[]).await.map_err(plain)?.get(0);
     if known {
-        let newest = db.query_typed_one(&format!("select max(version) from {HISTORY}"), &[]).await.map_err(plain)?;
-        return match newest.get::<_, Option<i32>>(0) {
-            Some(version) if version > last() => Err(format!(
+        let applied = db.query_typed_one(&format!("select max(version) from {HISTORY}"), &[]).await.map_err(plain)?;
+        return match applied.get::<_, Option<i32>>(0) {
+            Some(version) if version > newest() => Err(format!(
                 "it was written by a newer campanile (schema version {version}, this one knows {}); start that one",
-                last()
+                newest()
             )),
-            _ => Ok(()),
+            version => Ok(version),
         };
     }
     let others = "select c.relname::text from pg_class c join pg_namespace n on n.oid = c.relnamespace
          where n.nspname = current_schema() and c.relkind in ('r', 'p', 'v', 'm', 'S') order by 1 limit 1";
     match db.query_typed_opt(others, &[]).await.map_err(plain)? {
-        None => Ok(()),
+        None => Ok(None),
         Some(table) => Err(format!(
             "it is not empty and not Campanile's: it has `{}`; name another, or make one: \
              create database NAME owner USER",

@@ -14,6 +14,7 @@ mod encryption;
 mod keeper;
 mod line;
 mod linking;
+mod look;
 mod migrate;
 mod placing;
 mod reading;
@@ -38,6 +39,7 @@ use tokio_util::sync::CancellationToken;
 use self::connect::{Database, Db, Pool};
 use self::core::{Core, Refusal};
 use self::line::Line;
+pub use self::look::PostgresLook;
 use self::reading::Wanted;
 pub use self::url::PostgresUrl;
 use super::{

@@ -33,6 +33,12 @@ pub fn lock(path: &Path) -> Result<File, String> {
     }
 }
 
+/// What is free for whoever is not root, in bytes. `None`: the file system does not say.
+pub fn free_bytes(folder: &Path) -> Option<u64> {
+    let free = rustix::fs::statvfs(folder).ok()?;
+    Some(free.f_bavail.saturating_mul(free.f_frsize))
+}
+
 /// Opens or makes a file that only its owner may read.
 pub fn own_file(path: &Path) -> std::io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt;

@@ -22,23 +22,49 @@ pub struct SqliteFile {
     db: Connection,
 }
 
+/// What stands at a store's path.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum FileState {
+    Absent,
+    /// `serve` brings it up to date.
+    Older,
+    Current,
+}
+
 impl SqliteFile {
+    /// # Errors
+    /// One plain sentence each for: not ours, of a newer version, cannot be read.
+    pub fn state(path: &Path) -> Result<FileState, OutboxError> {
+        Ok(Self::look(path)?.0)
+    }
+
     /// # Errors
     /// One plain sentence each for: no such file, not ours, of another version, cannot be read.
     pub fn open(path: &Path) -> Result<Self, OutboxError> {
         let opening = |what: &str| OutboxError::Opening(format!("{}: {what}", path.display()));
+        match Self::look(path)? {
+            (FileState::Current, Some(file)) => Ok(file),
+            (FileState::Older, _) => {
+                Err(opening("was written by an older campanile; `campanile serve` brings it up to date"))
+            }
+            _ => Err(opening("there is no store yet; `campanile serve` makes it")),
+        }
+    }
+
+    fn look(path: &Path) -> Result<(FileState, Option<Self>), OutboxError> {
+        let opening = |what: &str| OutboxError::Opening(format!("{}: {what}", path.display()));
         match path.try_exists() {
             Ok(true) => {}
-            Ok(false) => return Err(opening("there is no store yet; `campanile serve` makes it")),
+            Ok(false) => return Ok((FileState::Absent, None)),
             Err(error) => return Err(opening(&format!("cannot be looked at ({error}); {AS_THE_OWNER}"))),
         }
         let db = open(path, false).map_err(|error| opening(&unreadable(error)))?;
         mine(&db).map_err(|why| opening(&why))?;
         let version = db.query_row("pragma user_version", [], |row| row.get::<_, i64>(0));
         match version.map_err(|error| opening(&unreadable(error)))?.cmp(&(MIGRATIONS.len() as i64)) {
-            Ordering::Equal => Ok(Self { path: path.to_owned(), db }),
+            Ordering::Equal => Ok((FileState::Current, Some(Self { path: path.to_owned(), db }))),
             Ordering::Greater => Err(opening("was written by a newer campanile; ask that one")),
-            Ordering::Less => Err(opening("was written by an older campanile; `campanile serve` brings it up to date")),
+            Ordering::Less => Ok((FileState::Older, None)),
         }
     }
 

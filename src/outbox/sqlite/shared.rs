@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use rusqlite::Connection;
 
 use super::SqliteOptions;
-use super::file::open;
+use super::file::{free_bytes, open};
 use super::linking::Followers;
 use super::pending::Book;
 use super::statements::{self, LaneRow, PendingInLane, Segment};
@@ -33,8 +33,7 @@ impl Shared {
     pub fn reserve_is_reached(&self) -> Option<impl Fn() -> OutboxError + use<>> {
         let reserve_mb = self.options.reserve_mb;
         let folder = self.options.path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        let free = rustix::fs::statvfs(folder.unwrap_or(Path::new("."))).ok()?;
-        let short = free.f_bavail.saturating_mul(free.f_frsize) < reserve_mb.saturating_mul(1024 * 1024);
+        let short = free_bytes(folder.unwrap_or(Path::new(".")))? < reserve_mb.saturating_mul(1024 * 1024);
         short.then_some(move || OutboxError::ReserveReached { reserve_mb })
     }
 

@@ -55,6 +55,7 @@ impl Slack {
             return validate(&call.body); // the one method that asks for no token
         }
         self.authenticate(call.token.as_deref())?;
+        self.permit(&call.method, &call.body)?;
         match call.method.as_str() {
             "chat.postMessage" => self.post(&call.body, now, record),
             "chat.update" => self.update(&call.body, record),
@@ -76,6 +77,26 @@ impl Slack {
             (Some(token), Some(tokens)) if !tokens.contains(token) => Err("invalid_auth".into()),
             _ => Ok(()),
         }
+    }
+
+    /// Whether the token has the method's scope; of several, the one for a channel of this kind (the methods' pages).
+    fn permit(&self, method: &str, arguments: &Value) -> Result<(), Refused> {
+        let known = text(arguments, "channel").and_then(|channel| self.options.channels.get(channel));
+        let of_channel = |public, private| if known.is_some_and(|channel| channel.private) { private } else { public };
+        let needed = match method {
+            "chat.postMessage" | "chat.update" | "chat.delete" => "chat:write",
+            "conversations.info" => of_channel("channels:read", "groups:read"),
+            "conversations.history" | "conversations.replies" => of_channel("channels:history", "groups:history"),
+            "users.lookupByEmail" => "users:read.email",
+            _ => return Ok(()),
+        };
+        if self.options.scopes.iter().any(|scope| scope == needed) {
+            return Ok(());
+        }
+        let mut refused = Refused::from("missing_scope");
+        refused.more.insert("needed".to_owned(), needed.into());
+        refused.more.insert("provided".to_owned(), self.options.scopes.join(",").into());
+        Err(refused)
     }
 
     /// The id of a channel that can be seen, given by id or `#name`.

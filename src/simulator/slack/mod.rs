@@ -52,7 +52,13 @@ pub struct SlackOptions {
     channels: HashMap<String, SlackChannel>,
     webhooks: HashMap<String, SlackWebhook>,
     users: HashMap<String, String>,
+    /// What the tokens may do, in the order in which Slack names it.
+    scopes: Vec<String>,
 }
+
+/// What an app is given for all that is called here, if its tokens are not said to have less.
+const SCOPES: [&str; 6] =
+    ["chat:write", "channels:read", "groups:read", "channels:history", "groups:history", "users:read.email"];
 
 /// How many calls are taken. Slack names one post a second per channel and webhook, "short bursts tolerated", and
 /// tier 3 for the other methods. Source: docs.slack.dev, "Rate limits".
@@ -93,6 +99,7 @@ impl SlackOptions {
             channels: HashMap::new(),
             webhooks: HashMap::new(),
             users: HashMap::new(),
+            scopes: SCOPES.map(str::to_owned).to_vec(),
         }
     }
 
@@ -131,6 +138,12 @@ impl SlackOptions {
 
     pub fn user(mut self, email: impl Into<String>, id: impl Into<String>) -> Self {
         self.users.insert(email.into(), id.into());
+        self
+    }
+
+    /// The tokens may do this and nothing else.
+    pub fn scopes<'a>(mut self, scopes: impl IntoIterator<Item = &'a str>) -> Self {
+        self.scopes = scopes.into_iter().map(str::to_owned).collect();
         self
     }
 
@@ -265,7 +278,9 @@ impl Service for Slack {
         if let Some(wait) = pace.as_deref().and_then(|key| self.wait(key, now)) {
             return self.refuse(call, Refusal::RateLimited { retry_after: Some(whole_seconds(wait)) });
         }
-        match self.method(call, now, record) {
+        let answered = self.method(call, now, record);
+        let is_token = !matches!(&answered, Err(refused) if matches!(&*refused.code, "not_authed" | "invalid_auth"));
+        let mut answer = match answered {
             Ok(mut reply) => {
                 if let Some(key) = pace {
                     self.take(&key, now);
@@ -277,7 +292,11 @@ impl Service for Slack {
                 Answer::json(200, &Value::Object(reply), Given::Done)
             }
             Err(refused) => refusal(200, refused),
+        };
+        if is_token && call.method != "blocks.validate" {
+            answer.headers.push(("x-oauth-scopes", self.options.scopes.join(",")));
         }
+        answer
     }
 
     fn refuse(&self, call: &Call, refusal_wanted: Refusal<'_>) -> Answer {

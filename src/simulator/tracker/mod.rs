@@ -109,7 +109,10 @@ impl Service for Tracker {
     }
 
     fn handle(&mut self, call: &Call, now: Timestamp, record: &mut Record) -> Answer {
-        self.enter(call, now).and_then(|asked| self.answer(&asked, record)).unwrap_or_else(Refused::answer)
+        let mut answer =
+            self.enter(call, now).and_then(|asked| self.answer(&asked, record)).unwrap_or_else(Refused::answer);
+        answer.headers.push(("date", now.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string())); // by its own clock
+        answer
     }
 
     fn refuse(&self, _: &Call, refusal: Refusal<'_>) -> Answer {

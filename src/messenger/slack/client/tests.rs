@@ -3,7 +3,7 @@ use slack_morphism::prelude::SlackBlock;
 
 use super::*;
 use crate::clock::Clock;
-use crate::delivery::Advice;
+use crate::delivery::{Advice, Scope};
 use crate::transport::fixture::{self, Fixture};
 
 fn content() -> SlackContent {
