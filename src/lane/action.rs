@@ -1,16 +1,14 @@
 //! One action on an issue, from its route's texts to what Tracker answered.
 
 use serde_json::value::RawValue;
-use std::collections::BTreeMap;
 use tracing::warn;
 
 use super::deliver::{Known, Then, Way, chain};
 use super::{Plan, Runner, SETTLE_AGAIN};
-use crate::delivery::{Action, Advice, Mark, Outcome, SendError, Words};
+use crate::delivery::{Action, Advice, Mark, Outcome, SendError};
 use crate::event::{Document, Event};
 use crate::outbox::{Attempt, Due, Lease, Millis, Next, Part, Until};
 use crate::tracker::action::{Before, act, comment_mark};
-use crate::tracker::format::markdown;
 
 /// What a reviewer decided. A comment or another commit is no verdict and makes none out of date.
 const VERDICTS: &[&str] =
@@ -47,9 +45,9 @@ impl Runner {
         }
         let (action, kept) = match stored(due) {
             Some(action) => (action, true),
-            None => match rendered(action, due, &event, plan) {
+            None => match plan.composer.action(action, &Document::new(&due.document, Some(due.event.0))) {
                 Ok(action) => (action, false),
-                Err(why) => return self.end_dead(lease, due, None, why).await,
+                Err(why) => return self.end_dead(lease, due, None, format!("route `{}`: {why}", due.route)).await,
             },
         };
         let mut way = Way { due, parts: vec![part(&action)], kept, unclear: due.unclear };
@@ -115,42 +113,4 @@ fn stored(due: &Due) -> Option<Action> {
 fn part(action: &Action) -> Part {
     let json = serde_json::to_string(action).and_then(RawValue::from_string);
     Part { content: json.unwrap_or_default(), receipt: None }
-}
-
-/// The action with the texts that its event makes of the route's.
-///
-/// # Errors
-/// Why a text cannot be made, for people.
-fn rendered(action: &Action, due: &Due, event: &Event, plan: &Plan) -> Result<Action, String> {
-    let document = &Document::new(&due.document, Some(due.event.0));
-    let composer = &plan.composer;
-    let say = |text: &String| {
-        let said = composer.templates.say(text, document, &composer.locale);
-        said.map_err(|error| format!("a text of route `{}` fails: {error}", due.route))
-    };
-    let fields = |fields: &BTreeMap<String, String>| {
-        let said = fields.iter().map(|(key, text)| Ok((key.clone(), say(text)?)));
-        said.collect::<Result<BTreeMap<_, _>, String>>()
-    };
-    Ok(match action {
-        Action::Set { fields: set, was } => {
-            // Another bench may have taken the field since: who goes takes only his own with him.
-            let gone = (event.event.kind == "bench.gone").then(|| event.body.get("url")?.as_str().map(str::to_owned));
-            Action::Set { fields: fields(set)?, was: gone.flatten().or_else(|| was.clone()) }
-        }
-        Action::Transition { to, by, fields: of_screen } => {
-            Action::Transition { to: to.clone(), by: by.clone(), fields: fields(of_screen)? }
-        }
-        Action::Comment(Words::Text(text)) => Action::Comment(Words::Text(say(text)?)),
-        Action::Comment(Words::Template(name)) => {
-            let message = composer.templates.render_for_issue(name, document, &composer.locale);
-            Action::Comment(Words::Text(markdown(&message.map_err(|error| error.to_string())?)))
-        }
-        Action::Link { key, application } => match say(key)?.trim() {
-            "" => {
-                return Err("there is nothing to link: the event is of no review and of no bench with a branch".into());
-            }
-            key => Action::Link { key: key.to_owned(), application: application.clone() },
-        },
-    })
 }

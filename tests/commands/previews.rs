@@ -227,3 +227,63 @@ async fn an_event_is_a_call_or_our_own() {
     let refused = world.run(&["explain", "--event", "call.json"]).await.refused();
     assert!(refused.contains("`server` needs `listen`"), "{refused}");
 }
+
+#[tokio::test]
+async fn explain_shows_what_would_be_done_to_the_issue() {
+    let routes = "  - {name: told, channels: [ops-slack], issue: {set: {benchLink: '{{body.url}}', tags: ''}, transition: readyForTest, comment: 'So says {{actor.login}}'}, continue: true}\n  - {name: failing, issue: {comment: {template: says-nothing}}}\n";
+    let templates = vec![("says-nothing.md.hbs", "{{issue.resolution.key}}")];
+    let world = Setup { templates, ..Setup::default() }.with_tracker().routes(routes).start().await;
+    let mut body = issue("TEST-1", "updated");
+    body["url"] = json!("https://test-1.example.com");
+    let told = world.run_with(&["explain", "--event", "-"], &body.to_string()).await.done();
+    let (_, done) = told.split_once("To the issue").unwrap();
+    insta::assert_snapshot!(format!("To the issue{done}"), @r"
+    To the issue TEST-1, `set`, by route `told`:
+        benchLink = https://test-1.example.com
+        tags is cleared
+
+    To the issue TEST-1, `transition`, by route `told`:
+        to the status readyForTest
+
+    To the issue TEST-1, `comment`, by route `told`:
+        So says maria.petrova
+
+    To the issue TEST-1, `comment`, by route `failing`:
+        (a dead letter, because templates/says-nothing.md.hbs says nothing about this event)
+    ");
+    let rows = world.run_with(&["explain", "--event", "-", "--json"], &body.to_string()).await.json();
+    let expected = json!([
+        {"set": {"fields": {"benchLink": "https://test-1.example.com", "tags": ""}}},
+        {"transition": {"to": "readyForTest"}},
+        {"comment": {"text": "So says maria.petrova"}},
+    ]);
+    assert_eq!(
+        (&rows[0]["route"], &rows[0]["matched"], &rows[0]["actions"]),
+        (&json!("told"), &json!(true), &expected)
+    );
+    assert!(rows[1]["actions"][0]["error"].as_str().unwrap().contains("says nothing"), "{rows}");
+    assert_eq!(world.tracker().record(|record| record.arrivals().iter().filter(|it| it.method != "myself").count()), 0);
+}
+
+#[tokio::test]
+async fn explain_reads_a_code_hosts_call_by_its_headers() {
+    let setup = Setup {
+        sources: "  reviews: {kind: bitbucket-cloud, secret: {env: REVIEWS}}\n".into(),
+        secrets: vec![("REVIEWS", "review-s3cret")],
+        ..Setup::default()
+    };
+    let world = setup
+        .routes("  - {name: accepted, when: 'event.kind == \"review.approved\"', channels: [ops-slack]}\n")
+        .start()
+        .await;
+    let body = include_str!("../fixtures/code-hosts/bitbucket-cloud/approved.json");
+    let mut body: Value = serde_json::from_str(body).unwrap();
+    body["pullrequest"]["title"] = json!("TEST-1: log in");
+    let arguments = ["explain", "--event", "-", "--source", "reviews", "--header", "X-Event-Key: pullrequest:approved"];
+    let told = world.run_with(&arguments, &body.to_string()).await.done();
+    assert!(told.starts_with("review.approved\n") && told.contains("yes      accepted"), "{told}");
+    let without = world.run_with(&arguments[..5], &body.to_string()).await;
+    assert_eq!(without.code, Some(1), "{}", without.out);
+    let wrong = world.run_with(&[&arguments[..5], &["--header", "no header"]].concat(), "").await;
+    assert!(wrong.code == Some(2) && wrong.err.contains("write 'NAME: VALUE'"), "{}", wrong.err);
+}
