@@ -188,7 +188,7 @@ impl Recovery {
         round.questions = QUESTIONS - left;
         let Round { recovered, known, unreadable, lost, questions } = round;
         if recovered + unreadable + lost > 0 {
-            info!(recovered, known, unreadable, lost, questions, "calls that were missed are accepted late");
+            info!(recovered, known, unreadable, lost, questions, "looked for calls that were missed");
         } else {
             debug!(known, questions, "no calls were missed");
         }

@@ -69,11 +69,8 @@ impl Intake {
                 received_at: self.clock.now(),
             };
             match source.read(&call) {
-                // Our triggers' bodies are such: one that is not was cut, or changed, on its way into the log.
-                Said::Events(reads) if reads.iter().all(|it| it.event.event.reading == Reading::Strict) => {
-                    candidates.extend(reads.into_iter().map(|read| Candidate::new(logged, read)));
-                }
-                Said::Events(_) => late.unreadable += 1,
+                // Tracker's calls tell of one issue each.
+                Said::Events(reads) => candidates.extend(reads.into_iter().map(|read| Candidate::new(logged, read))),
                 Said::Ignored { why } | Said::Unreadable { why } => {
                     debug!(source = %source.name, at = %logged.at, why, "a logged call cannot be taken late");
                     late.unreadable += 1;
@@ -87,6 +84,11 @@ impl Intake {
                 |(known, when): &(Fingerprint, Millis)| *known == read.fingerprint && (when - at).abs() < within;
             if known.iter().any(is_same) || answered && self.was_told(source, &read, at).await? {
                 late.known += 1;
+                continue;
+            }
+            // Our triggers' bodies are strict: one that is not may have been cut on its way into the log.
+            if read.event.event.reading != Reading::Strict {
+                late.unreadable += 1;
                 continue;
             }
             known.push((read.fingerprint, at));

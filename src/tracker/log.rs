@@ -42,10 +42,6 @@ impl OfSource {
         let endpoint = wanted.first().map_or_else(String::new, |wanted| wanted.endpoint().to_owned());
         Self { endpoint, triggers: ours.filter_map(|trigger| trigger.id.clone()).collect() }
     }
-
-    pub fn is_empty(&self) -> bool {
-        self.triggers.is_empty()
-    }
 }
 
 /// One try of a call that may have been missed.
@@ -155,18 +151,20 @@ impl Walk<'_> {
         if matches!(status, Some(400..500)) && !matches!(status, Some(408 | 425 | 429)) {
             return Entry::Ended;
         }
-        let (Some(at), Some(request)) = (fired.start_time, fired.request) else { return Entry::Lost };
-        let (Some(endpoint), Some(body)) = (request.endpoint, request.body) else { return Entry::Lost };
+        let answered = matches!(status, Some(200..300));
+        // What cannot be compared is taken for accepted where anybody said so.
+        let dark = if answered { Entry::Ended } else { Entry::Lost };
+        let (Some(at), Some(request)) = (fired.start_time, fired.request) else { return dark };
+        let (Some(endpoint), Some(body)) = (request.endpoint, request.body) else { return dark };
         // It is known by a value that the log masks.
         if request.headers.is_some_and(|it| it.keys().any(|name| name.eq_ignore_ascii_case(NAMES_ITSELF))) {
-            return Entry::Lost;
+            return dark;
         }
         let (address, query) = endpoint.split_once('?').unwrap_or((&endpoint, ""));
         if address != self.of.endpoint {
             return Entry::Ended; // the trigger called somebody else then
         }
         let method = request.method.as_deref().unwrap_or("POST").parse().unwrap_or(Method::POST);
-        let answered = matches!(status, Some(200..300));
         Entry::Tried(Tried { at, method, query: query.to_owned(), body, answered })
     }
 }
