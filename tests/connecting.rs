@@ -14,7 +14,7 @@ use std::time::Duration;
 use campanile::clock::Clock;
 use campanile::delivery::{Duty, EventId, Messenger, Planned, Style};
 use campanile::outbox::{
-    Accepted, Arrival, Aside, Fingerprint, Outbox, OutboxError, Place, Plan, Postgres, PostgresOptions, PostgresUrl,
+    Accepted, Arrival, Aside, Course, Fingerprint, Outbox, OutboxError, Place, Postgres, PostgresOptions, PostgresUrl,
 };
 use tempfile::TempDir;
 
@@ -62,7 +62,7 @@ fn arrival(n: u8) -> Arrival {
         kind: "issue.created".into(),
         issue: None,
         document: "{}".into(),
-        plan: Plan::Routed(vec![Planned { duty, route, give_up_at, filtered: None }]),
+        course: Course::Routed(vec![Planned { duty, route, give_up_at, filtered: None }]),
         guard: None,
         object: None,
         called: None,

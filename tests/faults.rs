@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use campanile::delivery::{DeliveryId, Duty, Messenger, Planned, Style};
 use campanile::event::ChannelName;
-use campanile::outbox::{Arrival, Fingerprint, Outbox, Place, Plan, Sqlite, SqliteOptions};
+use campanile::outbox::{Arrival, Course, Fingerprint, Outbox, Place, Sqlite, SqliteOptions};
 
 use crate::harness::{Setup, World};
 
@@ -86,7 +86,7 @@ impl World {
                 kind: "issue.created".into(),
                 issue: Some("TEST-1".into()),
                 document: format!(r#"{{"issue":{{"key":"TEST-1","summary":"message {n}"}}}}"#),
-                plan: Plan::Routed(vec![planned]),
+                course: Course::Routed(vec![planned]),
                 guard: None,
                 object: None,
                 called: None,

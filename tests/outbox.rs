@@ -15,9 +15,9 @@ use std::time::Duration;
 use campanile::clock::Clock;
 use campanile::delivery::{DeliveryId, Duty, EventId, Messenger, Outcome, Planned, Receipt, Style};
 use campanile::outbox::{
-    Accepted, Arrival, Aside, Attempt, Due, Filter, Fingerprint, Hold, Lease, Ledger, Millis, Next, Outbox,
-    OutboxError, Part, Place, Plan, Postgres, PostgresOptions, Replay, Settlement, Sqlite, SqliteOptions, State,
-    Thread, Until,
+    Accepted, Arrival, Aside, Attempt, Course, Due, Filter, Fingerprint, Hold, Lease, Ledger, Millis, Next, Outbox,
+    OutboxError, Part, Place, Postgres, PostgresOptions, Replay, Settlement, Sqlite, SqliteOptions, State, Thread,
+    Until,
 };
 use serde_json::value::RawValue;
 use tempfile::TempDir;
@@ -198,7 +198,7 @@ fn arrival(n: u8, now: Millis, channels: &[&str]) -> Arrival {
         kind: "issue.created".into(),
         issue: Some(format!("TEST-{n}")),
         document: format!(r#"{{"issue":{{"key":"TEST-{n}"}}}}"#),
-        plan: Plan::Routed(planned.collect()),
+        course: Course::Routed(planned.collect()),
         guard: None,
         object: None,
         called: None,

@@ -14,8 +14,8 @@ use std::time::Duration;
 use campanile::clock::Clock;
 use campanile::delivery::{Duty, Messenger, Planned, Style};
 use campanile::outbox::{
-    Arrival, Due, Fingerprint, LaneId, Lease, Next, Outbox, OutboxError, Part, Place, Plan, Postgres, PostgresOptions,
-    Settlement, Until,
+    Arrival, Course, Due, Fingerprint, LaneId, Lease, Next, Outbox, OutboxError, Part, Place, Postgres,
+    PostgresOptions, Settlement, Until,
 };
 use serde_json::value::RawValue;
 
@@ -124,7 +124,7 @@ fn arrival(n: u8, now: i64, lanes: std::ops::Range<usize>) -> Arrival {
         kind: "issue.created".into(),
         issue: Some(format!("TEST-{n}")),
         document: format!(r#"{{"issue":{{"key":"TEST-{n}"}}}}"#),
-        plan: Plan::Routed(planned.collect()),
+        course: Course::Routed(planned.collect()),
         guard: None,
         object: None,
         called: None,

@@ -10,13 +10,13 @@ use tracing::{debug, error, info, warn};
 
 use super::deliver::{Then, chain};
 use super::{Plan, Runner, SETTLE_AGAIN};
-use crate::delivery::{Advice, Scope, SendError};
+use crate::delivery::{Advice, Planned, Scope, SendError};
 use crate::event::{ChannelName, Event, Issue, Review, SourceName};
 use crate::host;
 use crate::key::{Keys, Queues};
 use crate::layers::lease::LeaseCheck;
 use crate::outbox::{
-    Arrival, Due, Fingerprint, Hold, IssueLane, Lease, Millis, OutboxError, Plan as Planned, Routed, Routing, Until,
+    Arrival, Course, Due, Fingerprint, Hold, IssueLane, Lease, Millis, OutboxError, Routed, Routing, Until,
 };
 use crate::telemetry::{ByEnd, ByRoute};
 use crate::tracker::look::{Look, look};
@@ -239,7 +239,7 @@ impl Runner {
         linked: &[ChannelName],
         by_us: bool,
         plan: &Plan,
-    ) -> serde_json::Result<(String, Vec<crate::delivery::Planned>)> {
+    ) -> serde_json::Result<(String, Vec<Planned>)> {
         let document = serde_json::to_string(event)?;
         let planned = plan.planner.plan(event, &document, linked, by_us, self.works.clock.now_ms());
         for failed in &planned.failed {
@@ -256,10 +256,10 @@ impl Runner {
     async fn take_up(&self, due: &Due, event: &Event, key: &str, enrich: bool, plan: &Plan) -> Result<(), Then> {
         let event = Event { issue: Some(Issue::of_key(key, &plan.web_url)), ..event.clone() };
         let written = match enrich {
-            true => serde_json::to_string(&event).map(|document| (document, Planned::ToRoute { line: key.to_owned() })),
+            true => serde_json::to_string(&event).map(|document| (document, Course::ToRoute { line: key.to_owned() })),
             false => self
                 .planned(&event, &self.linked(&event, plan).await?, false, plan)
-                .map(|(document, planned)| (document, Planned::Routed(planned))),
+                .map(|(document, planned)| (document, Course::Routed(planned))),
         };
         let back_off = || Then::Release(Until::BackedOff(self.later(SETTLE_AGAIN)));
         let (document, of) = written.map_err(|error| {
@@ -279,7 +279,7 @@ impl Runner {
             kind: event.event.kind.clone(),
             issue: Some(key.to_owned()),
             document,
-            plan: of,
+            course: of,
             guard: None,
             object: None,
             called: None,

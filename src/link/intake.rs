@@ -14,7 +14,7 @@ use super::{Application, Rules};
 use crate::delivery::EventId;
 use crate::event::{Event, Head, Issue, Link, Person, Reading, SourceName};
 use crate::key::is_key;
-use crate::outbox::{Accepted, Arrival, Fingerprint, Linking, OutboxError, Plan};
+use crate::outbox::{Accepted, Arrival, Course, Fingerprint, Linking, OutboxError};
 use crate::telemetry::ByRoute;
 
 /// Objects of one call.
@@ -133,7 +133,7 @@ impl Application {
             kind: event.event.kind,
             issue: event.issue.map(|issue| issue.key),
             document,
-            plan: Plan::Routed(plan.planned),
+            course: Course::Routed(plan.planned),
             guard: None,
             object: None,
             called: None,

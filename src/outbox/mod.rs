@@ -10,6 +10,7 @@
 //!   delay ([`Until`]) does not. What waits for a person stays held, and its next probe is due at once.
 //! - Both ledgers balance in every committed state; the tables themselves refuse anything else.
 
+mod arrival;
 mod called;
 mod issue_lane;
 mod lanes;
@@ -19,7 +20,6 @@ mod shown;
 mod sqlite;
 mod writes;
 
-use std::any::Any;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -27,9 +27,10 @@ use async_trait::async_trait;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::delivery::{DeliveryId, Duty, EventId, Mark, Messenger, Outcome, Planned, Receipt, Style};
+use crate::delivery::{DeliveryId, Duty, EventId, Mark, Messenger, Outcome, Receipt, Style};
 use crate::event::{ChannelName, SourceName};
 
+pub use arrival::{Accepted, Arrival, Aside, Course, Fingerprint, Routed, Routing};
 pub use called::Called;
 pub use issue_lane::IssueLane;
 pub use links::{ChannelNow, LinkFilter, LinkRow, Linking, Links, Object};
@@ -39,103 +40,6 @@ pub use sqlite::{FileState, Sqlite, SqliteFile, SqliteOptions, free_bytes};
 
 /// Milliseconds since 1970, as the outbox keeps time.
 pub type Millis = i64;
-
-/// What two calls have in common when they are the same call, sent twice.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Hash, Ord, PartialOrd)]
-pub struct Fingerprint(pub [u8; 16]);
-
-/// An event with its plan, on its way into the outbox.
-#[derive(Clone, Debug)]
-pub struct Arrival {
-    pub received_at: Millis,
-    pub fingerprint: Fingerprint,
-    /// A call with the same fingerprint before this time is a duplicate.
-    pub remember_until: Millis,
-    pub source: SourceName,
-    pub kind: String,
-    pub issue: Option<String>,
-    /// The event's document, JSON, without `event.id`.
-    pub document: String,
-    pub plan: Plan,
-    /// The same thing in another call's words: known, it is a duplicate too, for as long.
-    pub guard: Option<Fingerprint>,
-    /// What it tells of a review or a bench: kept with it.
-    pub object: Option<Object>,
-    /// Given where its sender keeps a log.
-    pub called: Option<Called>,
-    /// Its share of the memory for bodies: dropped when the event is stored or refused, and not when its caller stops
-    /// waiting.
-    pub room: Option<Arc<dyn Any + Send + Sync>>,
-}
-
-/// Where an arriving event leads.
-#[derive(Clone, Debug)]
-pub enum Plan {
-    Routed(Vec<Planned>),
-    /// It is to be routed later, in the order of this line.
-    ToRoute {
-        line: String,
-    },
-}
-
-impl Plan {
-    /// How many rows will wait for somebody.
-    pub(crate) fn waiting(&self) -> usize {
-        match self {
-            Self::Routed(planned) => Self::waiting_of(planned),
-            Self::ToRoute { .. } => 1,
-        }
-    }
-
-    pub(crate) fn waiting_of(planned: &[Planned]) -> usize {
-        planned.iter().filter(|planned| planned.filtered.is_none()).count()
-    }
-
-    /// How many deliveries its sender is told of.
-    pub(crate) fn deliveries(&self) -> Option<usize> {
-        match self {
-            Self::Routed(planned) => Some(planned.len()),
-            Self::ToRoute { .. } => None,
-        }
-    }
-}
-
-/// What became of an event that was to be routed.
-#[derive(Clone, Debug)]
-pub struct Routing {
-    /// The row that kept its place in the line.
-    pub delivery: DeliveryId,
-    pub to: Routed,
-}
-
-#[derive(Clone, Debug)]
-pub enum Routed {
-    /// With what is known of it now.
-    Event { kind: String, issue: Option<String>, document: String, planned: Vec<Planned> },
-    /// It says nothing after all.
-    Ignored,
-}
-
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Accepted {
-    /// `deliveries` is not known before the event is routed.
-    New {
-        event: EventId,
-        deliveries: Option<usize>,
-    },
-    Duplicate {
-        event: EventId,
-    },
-}
-
-/// A call that became no event.
-#[derive(Clone, Debug)]
-pub enum Aside {
-    /// A ping, or a kind that says nothing.
-    Ignored,
-    /// No step of the reading found an issue's key. Kept for the admin.
-    Unreadable { source: SourceName, at: Millis, why: String, head: Vec<u8> },
-}
 
 /// Where a configured channel leads: the account that speaks to it and the lane of its conversation.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -13,7 +13,7 @@ use super::{Call, Kind, Read, Said, Source};
 use crate::clock::Clock;
 use crate::delivery::EventId;
 use crate::event::Event;
-use crate::outbox::{Accepted, Arrival, Aside, Called, Millis, Outbox, OutboxError, Plan};
+use crate::outbox::{Accepted, Arrival, Aside, Called, Course, Millis, Outbox, OutboxError};
 use crate::route::Planner;
 use crate::telemetry::{ByRoute, Metrics};
 
@@ -129,7 +129,7 @@ impl Intake {
         read: Read,
     ) -> Result<Result<Arrival, String>, OutboxError> {
         let Read { event, fingerprint, remember, guard, object, line } = read;
-        let (document, plan) = match self.plan(&event, line, now).await? {
+        let (document, course) = match self.course(&event, line, now).await? {
             Ok(planned) => planned,
             Err(why) => return Ok(Err(why)),
         };
@@ -141,7 +141,7 @@ impl Intake {
             kind: event.event.kind,
             issue: event.issue.map(|issue| issue.key),
             document,
-            plan,
+            course,
             guard,
             object,
             // Tracker alone tells what it called.
@@ -171,19 +171,19 @@ impl Intake {
     }
 
     /// The event's document and where it leads.
-    async fn plan(
+    async fn course(
         &self,
         event: &Event,
         line: Option<String>,
         now: Millis,
-    ) -> Result<Result<(String, Plan), String>, OutboxError> {
+    ) -> Result<Result<(String, Course), String>, OutboxError> {
         // Not `to_string()`: that goes through `fmt`, at twice the time.
         let document = match serde_json::to_string(event) {
             Ok(document) => document,
             Err(error) => return Ok(Err(error.to_string())),
         };
         if let Some(line) = line {
-            return Ok(Ok((document, Plan::ToRoute { line })));
+            return Ok(Ok((document, Course::ToRoute { line })));
         }
         // Those that count now, not those by which the call was let in: its body may have taken its time, and a reload
         // may have come between.
@@ -196,7 +196,7 @@ impl Intake {
         for failed in &plan.failed {
             self.metrics.condition_errors.get_or_create(&ByRoute { route: failed.route.to_string() }).inc();
         }
-        Ok(Ok((document, Plan::Routed(plan.planned))))
+        Ok(Ok((document, Course::Routed(plan.planned))))
     }
 
     async fn in_time<T>(&self, stored: impl Future<Output = Result<T, OutboxError>>) -> Result<T, Option<OutboxError>> {

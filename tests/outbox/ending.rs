@@ -82,7 +82,7 @@ pub async fn a_thread_belongs_to_its_lane_and_is_forgotten_in_time<S: Store>() {
     let mut bench = Bench::<S>::new().await;
     let receipt = |ts: &str| Receipt::Slack { channel: "C1".into(), ts: ts.into(), thread: None };
     let mut planned = arrival(1, START, &["a", "a"]);
-    let Plan::Routed(deliveries) = &mut planned.plan else { panic!("it is routed") };
+    let Course::Routed(deliveries) = &mut planned.course else { panic!("it is routed") };
     let Duty::Message { style, .. } = &mut deliveries[1].duty else { panic!("it is a message") };
     *style = Style::Thread;
     bench.outbox.accept(planned).await.unwrap();

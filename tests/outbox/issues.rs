@@ -13,7 +13,7 @@ fn acting(n: u8, now: Millis, issues: &[&str]) -> Arrival {
         give_up_at: now + 72 * HOUR,
         filtered: None,
     });
-    Arrival { plan: Plan::Routed(planned.collect()), ..arrival(n, now, &[]) }
+    Arrival { course: Course::Routed(planned.collect()), ..arrival(n, now, &[]) }
 }
 
 fn transition() -> Action {
@@ -21,12 +21,12 @@ fn transition() -> Action {
 }
 
 fn to_route(n: u8, now: Millis, line: &str) -> Arrival {
-    Arrival { plan: Plan::ToRoute { line: line.to_owned() }, issue: Some(line.to_owned()), ..arrival(n, now, &[]) }
+    Arrival { course: Course::ToRoute { line: line.to_owned() }, issue: Some(line.to_owned()), ..arrival(n, now, &[]) }
 }
 
 /// One message to `a`, and what is known of the event by now.
 fn routed(delivery: DeliveryId, n: u8, now: Millis) -> Routing {
-    let Plan::Routed(planned) = arrival(n, now, &["a"]).plan else { panic!("it is routed") };
+    let Course::Routed(planned) = arrival(n, now, &["a"]).course else { panic!("it is routed") };
     let document = format!(r#"{{"issue":{{"key":"TEST-{n}","summary":"known now"}}}}"#);
     let to = Routed::Event { kind: "issue.moved".into(), issue: Some("NEW-1".into()), document, planned };
     Routing { delivery, to }
@@ -188,7 +188,7 @@ pub async fn events_to_route_count_as_waiting<S: Store>() {
 pub async fn what_is_filtered_is_listed_and_may_be_wanted_after_all<S: Store>() {
     let bench = Bench::<S>::new().await;
     let mut arrival = acting(1, START, &["TEST-1", "TEST-2"]);
-    let Plan::Routed(planned) = &mut arrival.plan else { panic!("it is routed") };
+    let Course::Routed(planned) = &mut arrival.course else { panic!("it is routed") };
     planned[0].filtered = Some("Campanile itself did this");
     bench.outbox.accept(arrival).await.unwrap();
     let (lease, heads) = bench.head(IssueLane::TRACKER).await;

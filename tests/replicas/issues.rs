@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use campanile::delivery::{Action, Duty, Planned};
-use campanile::outbox::{Arrival, IssueLane, Outbox, Plan};
+use campanile::outbox::{Arrival, Course, IssueLane, Outbox};
 
 use super::{PATIENCE, Replica, STEP, arrival, two};
 use crate::harness::postgres::Database;
@@ -12,7 +12,7 @@ fn acting(n: u8, now: i64, issue: &str) -> Arrival {
     let action = Action::Transition { to: "readyForTest".into(), by: None, fields: Default::default() };
     let duty = Duty::Action { issue: issue.into(), action };
     let planned = Planned { duty, route: "accepted".into(), give_up_at: now + 3_600_000, filtered: None };
-    Arrival { plan: Plan::Routed(vec![planned]), issue: Some(issue.into()), ..arrival(n, now, 0..0) }
+    Arrival { course: Course::Routed(vec![planned]), issue: Some(issue.into()), ..arrival(n, now, 0..0) }
 }
 
 impl Replica {

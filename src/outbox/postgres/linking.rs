@@ -16,7 +16,7 @@ use super::taking::{Spot, make_lanes, spots, waiting};
 use crate::delivery::{EventId, Planned};
 use crate::event::ChannelName;
 use crate::outbox::links::{CHANNEL, ChannelNow, LinkFilter, LinkRow, Linking, Links, Object, channel_of};
-use crate::outbox::{Accepted, Arrival, LaneId, OutboxError, Plan};
+use crate::outbox::{Accepted, Arrival, Course, LaneId, OutboxError};
 
 /// Runs until the line is closed and empty.
 pub async fn follow(core: Arc<Core>, mut front: Front<String, Vec<ChannelName>>) {
@@ -62,9 +62,9 @@ pub async fn turn(core: Arc<Core>, mut front: Front<Turn, Option<Accepted>>) {
 async fn change(core: &Core, linking: &Linking, begins: bool) -> Result<Option<Accepted>, Refusal> {
     let Linking { object, arrival, .. } = linking;
     let issue = arrival.issue.as_deref().unwrap_or_default();
-    let planned: &[Planned] = match &arrival.plan {
-        Plan::Routed(planned) => planned,
-        Plan::ToRoute { .. } => &[], // an event of a link is routed as it is
+    let planned: &[Planned] = match &arrival.course {
+        Course::Routed(planned) => planned,
+        Course::ToRoute { .. } => &[], // an event of a link is routed as it is
     };
     let spots = spots(core, planned)?;
     has_room(core, arrival).await?;
@@ -93,17 +93,17 @@ async fn change(core: &Core, linking: &Linking, begins: bool) -> Result<Option<A
     whole.commit().await?;
     drop(db);
     core.committed(began);
-    core.pending.fetch_add(arrival.plan.waiting() as i64, Ordering::Relaxed);
+    core.pending.fetch_add(arrival.course.waiting() as i64, Ordering::Relaxed);
     let lanes: Vec<LaneId> = spots.iter().filter_map(Spot::known).map(|way| way.lane).collect();
     core.tell(lanes);
     core.tell_of_issues(waiting(made, planned.iter().zip(&spots)));
-    Ok(Some(Accepted::New { event: EventId(*event), deliveries: arrival.plan.deliveries() }))
+    Ok(Some(Accepted::New { event: EventId(*event), deliveries: arrival.course.deliveries() }))
 }
 
 /// # Errors
 /// More is pending than may be.
 async fn has_room(core: &Core, arrival: &Arrival) -> Result<(), Refusal> {
-    let (waiting, most) = (arrival.plan.waiting() as i64, core.max_pending);
+    let (waiting, most) = (arrival.course.waiting() as i64, core.max_pending);
     if waiting == 0 || core.pending.load(Ordering::Relaxed) + waiting <= most {
         return Ok(());
     }

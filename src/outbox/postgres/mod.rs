@@ -11,6 +11,7 @@ mod claiming;
 mod connect;
 mod core;
 mod encryption;
+mod expiring;
 mod keeper;
 mod line;
 mod linking;
@@ -43,8 +44,8 @@ pub use self::look::PostgresLook;
 use self::reading::Wanted;
 pub use self::url::PostgresUrl;
 use super::{
-    Accepted, Arrival, Aside, DeliveryRow, Due, EventRow, Expired, Filter, Fingerprint, Fleet, Gauges, Hold, IssueLane,
-    Lease, Millis, Outbox, OutboxError, Place, Replay, ReplicaId, Routing, Settlement, Slot, State, Until,
+    Accepted, Arrival, Aside, DeliveryRow, Due, EventRow, Expired, Filter, Fingerprint, Fleet, Gauges, Hold, Lease,
+    Millis, Outbox, OutboxError, Place, Replay, ReplicaId, Routing, Settlement, Slot, State, Until,
 };
 use crate::clock::Clock;
 use crate::delivery::{DeliveryId, EventId, Mark, Receipt};
@@ -52,10 +53,6 @@ use crate::event::{ChannelName, SourceName};
 
 /// Dead letters made due again in one transaction.
 const REPLAY_BATCH: i64 = 1_000;
-const EXPIRE_BATCH: i64 = 200;
-/// Fingerprints looked at in one transaction.
-const FORGET_BATCH: i64 = 2_000;
-const UNREADABLE_KEPT: i64 = 1_000;
 /// Whoever stops the process waits little longer than `shutdown_seconds`.
 const CLOSES_WITHIN: Duration = Duration::from_secs(5);
 /// Rows of the ledger.
@@ -75,17 +72,10 @@ pub struct Postgres {
     settles: Line<(Lease, Settlement), ()>,
     followers: Line<String, Vec<ChannelName>>,
     links: Line<linking::Turn, Option<Accepted>>,
-    expired: Mutex<Walked>,
+    walked: expiring::Walk,
     closing: CancellationToken,
     lines: Mutex<JoinSet<()>>,
     keeper: Mutex<JoinSet<()>>,
-}
-
-/// How far the retention has walked.
-#[derive(Clone, Copy, Default)]
-struct Walked {
-    events_to: i64,
-    seen_to: Fingerprint,
 }
 
 impl Postgres {
@@ -134,7 +124,7 @@ impl Postgres {
             settles,
             followers,
             links,
-            expired: Mutex::default(),
+            walked: expiring::Walk::default(),
             closing,
             lines: Mutex::new(lines),
             keeper: Mutex::new(keeper),
@@ -385,38 +375,7 @@ impl Outbox for Postgres {
 
     async fn expire(&self, now: Millis, cutoff: Millis) -> Result<Expired, OutboxError> {
         let mut db = self.db_for_later().await?;
-        let walked = *self.expired.lock().unwrap_or_else(PoisonError::into_inner);
-        let end = async {
-            let whole = db.transaction().await?;
-            if !statements::alone(&whole).await? {
-                return Ok(None);
-            }
-            let (events, events_to, issues) =
-                statements::expire_events(&whole, walked.events_to, cutoff, EXPIRE_BATCH).await?;
-            let lanes =
-                issues.into_iter().flat_map(|issue| [IssueLane::Actions(issue.clone()), IssueLane::Events(issue)]);
-            let lanes: Vec<String> = lanes.map(|lane| lane.name()).collect();
-            statements::forget_lanes(&whole, &lanes).await?;
-            let marks = statements::forget_marks(&whole, cutoff, EXPIRE_BATCH).await?;
-            let threads = statements::forget_threads(&whole, cutoff, EXPIRE_BATCH).await?;
-            let unreadable = statements::forget_unreadable(&whole, cutoff, UNREADABLE_KEPT).await?;
-            let seen_to = statements::forget_seen(&whole, walked.seen_to, FORGET_BATCH, now).await?;
-            let objects = statements::forget_objects(&whole, cutoff, EXPIRE_BATCH).await?;
-            whole.commit().await?;
-            Ok::<_, statements::Failed>(Some((
-                events + threads + marks + unreadable + objects,
-                events_to,
-                seen_to,
-                threads.max(marks).max(objects),
-            )))
-        };
-        let Some((rows, events_to, seen_to, most)) = end.await.map_err(|error| self.unanswered(error))? else {
-            return Ok(Expired::default());
-        };
-        *self.expired.lock().unwrap_or_else(PoisonError::into_inner) =
-            Walked { events_to: events_to.unwrap_or_default(), seen_to: seen_to.unwrap_or_default() };
-        let more = events_to.is_some() || seen_to.is_some() || most == EXPIRE_BATCH;
-        Ok(Expired { rows: rows.max(0) as usize, more })
+        expiring::expire(&mut db, &self.walked, now, cutoff).await.map_err(|error| self.unanswered(error))
     }
 
     async fn gauges(&self) -> Result<Gauges, OutboxError> {

@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::core::{Core, Refusal};
 use super::statements::{self, Rows, Way};
 use super::taking::{Spot, make_lanes, spots, waiting};
-use crate::outbox::{LaneId, Lease, OutboxError, Plan, Routed, Routing};
+use crate::outbox::{Course, LaneId, Lease, OutboxError, Routed, Routing};
 
 /// Gives how many deliveries came.
 pub async fn route(core: &Core, turn: &Lease, routing: &Routing) -> Result<usize, Refusal> {
@@ -37,7 +37,7 @@ pub async fn route(core: &Core, turn: &Lease, routing: &Routing) -> Result<usize
     drop(db);
     core.committed(began);
     core.book().ended(turn.lane);
-    let waits = Plan::waiting_of(planned) as i64;
+    let waits = Course::waiting_of(planned) as i64;
     core.pending.fetch_add(waits - 1, std::sync::atomic::Ordering::Relaxed);
     let lanes: Vec<LaneId> = spots.iter().filter_map(Spot::known).map(|way| way.lane).collect();
     core.tell(lanes);

@@ -12,7 +12,7 @@ use super::core::{Core, Refusal};
 use super::line::{Front, Request};
 use super::statements::{self, Asides, Calls, Way};
 use crate::delivery::{Duty, EventId, Planned};
-use crate::outbox::{Accepted, Arrival, Aside, Fingerprint, IssueLane, OutboxError, Plan};
+use crate::outbox::{Accepted, Arrival, Aside, Course, Fingerprint, IssueLane, OutboxError};
 
 pub type Taking = Request<Arrival, Accepted>;
 
@@ -26,9 +26,9 @@ struct Call {
 
 impl Call {
     fn planned(&self) -> &[Planned] {
-        match &self.request.what.plan {
-            Plan::Routed(planned) => planned,
-            Plan::ToRoute { .. } => self.to_route.as_slice(),
+        match &self.request.what.course {
+            Course::Routed(planned) => planned,
+            Course::ToRoute { .. } => self.to_route.as_slice(),
         }
     }
 
@@ -125,7 +125,7 @@ pub async fn take(core: Arc<Core>, mut front: Front<Arrival, Accepted>) {
 
 /// Answers those that cannot be stored, and gives the others.
 async fn admit(core: &Core, batch: Vec<Taking>) -> Vec<Call> {
-    let waiting: i64 = batch.iter().map(|request| request.what.plan.waiting() as i64).sum();
+    let waiting: i64 = batch.iter().map(|request| request.what.course.waiting() as i64).sum();
     let mut pending = core.pending.load(Ordering::Relaxed);
     if pending + waiting > core.max_pending {
         // Others may have ended some since.
@@ -140,14 +140,14 @@ async fn admit(core: &Core, batch: Vec<Taking>) -> Vec<Call> {
     }
     let mut calls = Vec::with_capacity(batch.len());
     for request in batch {
-        let waiting = request.what.plan.waiting() as i64;
+        let waiting = request.what.course.waiting() as i64;
         if waiting > 0 && pending + waiting > core.max_pending {
             request.answer(Err(OutboxError::TooManyPending { pending, most: core.max_pending }));
             continue;
         }
-        let to_route = match &request.what.plan {
-            Plan::Routed(_) => None,
-            Plan::ToRoute { line } => Some(Planned::to_route(line)),
+        let to_route = match &request.what.course {
+            Course::Routed(_) => None,
+            Course::ToRoute { line } => Some(Planned::to_route(line)),
         };
         let mut call = Call { request, to_route, spots: Vec::new() };
         match spots(core, call.planned()) {
@@ -220,7 +220,7 @@ async fn stored(core: &Core, calls: &[Call]) -> Result<Ends<End>, Refusal> {
     let mut ends: Ends<End> = calls.iter().map(|_| Ok(None)).collect();
     for (number, event) in new {
         let at = (number - 1) as usize;
-        let deliveries = calls[at].request.what.plan.deliveries();
+        let deliveries = calls[at].request.what.course.deliveries();
         ends[at] = Ok(Some(Accepted::New { event: EventId(event), deliveries }));
     }
     core.tell_of_issues(waiting(made, calls.iter().flat_map(|call| call.planned().iter().zip(&call.spots))));
@@ -260,7 +260,7 @@ fn answer(core: &Core, call: Call, end: Result<Accepted, OutboxError>) {
     let lanes = || call.spots.iter().filter_map(|spot| Some(spot.known()?.lane)).collect();
     match &end {
         Ok(Accepted::New { .. }) => {
-            core.pending.fetch_add(call.request.what.plan.waiting() as i64, Ordering::Relaxed);
+            core.pending.fetch_add(call.request.what.course.waiting() as i64, Ordering::Relaxed);
             core.tell(lanes());
         }
         // It may be stored all the same: who looks for it in vain has lost little.

@@ -10,8 +10,8 @@ use super::statements::{self, LaneRow, NewDelivery, PendingInLane, Segment, Sett
 use super::writer::Writer;
 use crate::delivery::{DeliveryId, Duty, EventId, Mark, Planned};
 use crate::outbox::{
-    Accepted, Arrival, Aside, Expired, Fingerprint, Hold, IssueLane, LaneId, Lease, Ledger, Linking, Millis, Next,
-    OutboxError, Place, Plan, Replay, Routed, Routing, Settlement, State, issue_lane,
+    Accepted, Arrival, Aside, Course, Expired, Fingerprint, Hold, IssueLane, LaneId, Lease, Ledger, Linking, Millis,
+    Next, OutboxError, Place, Replay, Routed, Routing, Settlement, State, issue_lane,
 };
 
 /// Dead letters made due again in one transaction.
@@ -132,10 +132,10 @@ impl Group<'_> {
     pub fn accept(&mut self, arrival: &Arrival) -> Result<Effect, Refusal> {
         let waiting = self.writer.waiting + self.ledger.pending + self.ledger.to_route;
         let most = self.writer.shared.options.max_pending;
-        if waiting + arrival.plan.waiting() as i64 > most {
+        if waiting + arrival.course.waiting() as i64 > most {
             return Err(OutboxError::TooManyPending { pending: waiting, most }.into());
         }
-        if let Plan::Routed(planned) = &arrival.plan {
+        if let Course::Routed(planned) = &arrival.course {
             self.know_channels(planned)?;
         }
         if let Some(between) = arrival.late() {
@@ -176,7 +176,7 @@ impl Group<'_> {
             statements::remember(self.db, guard, known)?; // at once: an event's row has room for one
             self.statements += 1;
         }
-        let rows = arrival.plan.deliveries().unwrap_or(1);
+        let rows = arrival.course.deliveries().unwrap_or(1);
         statements::insert_event(self.db, event, arrival, (rows > 0).then_some(first_delivery), rows)?;
         self.statements += 1;
         if let Some(object) = &arrival.object {
@@ -184,19 +184,19 @@ impl Group<'_> {
             statements::keep_object(self.db, object, arrival)?;
         }
         self.ledger.received += 1;
-        let places = match &arrival.plan {
-            Plan::Routed(planned) => {
+        let places = match &arrival.course {
+            Course::Routed(planned) => {
                 self.ledger.routed += 1;
                 self.plan(event, arrival.received_at, planned)?
             }
-            Plan::ToRoute { line } => {
+            Course::ToRoute { line } => {
                 self.ledger.to_route += 1;
                 let mut places = Places::default();
                 self.insert(event, arrival.received_at, &Planned::to_route(line), &mut places)?;
                 places
             }
         };
-        let accepted = Accepted::New { event: EventId(event), deliveries: arrival.plan.deliveries() };
+        let accepted = Accepted::New { event: EventId(event), deliveries: arrival.course.deliveries() };
         Ok(Effect::Accepted(accepted, places))
     }
 

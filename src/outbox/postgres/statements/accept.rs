@@ -6,7 +6,7 @@ use tokio_postgres::{GenericClient, Transaction};
 
 use super::{Result, given};
 use crate::delivery::Planned;
-use crate::outbox::{Arrival, Fingerprint, Millis, Plan, State, issue_lane};
+use crate::outbox::{Arrival, Course, Fingerprint, Millis, State, issue_lane};
 
 /// Calls on their way in, by column. No two have the same fingerprint.
 #[derive(Default)]
@@ -70,7 +70,7 @@ impl<'a> Calls<'a> {
         self.kind.push(&arrival.kind);
         self.issue.push(arrival.issue.as_deref());
         self.document.push(&arrival.document);
-        self.to_route.push(matches!(arrival.plan, Plan::ToRoute { .. }));
+        self.to_route.push(matches!(arrival.course, Course::ToRoute { .. }));
         self.called_at.push(arrival.called.map(|called| called.at));
         self.late = arrival.late().is_some();
         let number = self.document.len() as i64;

@@ -8,7 +8,7 @@ use super::one_row;
 use crate::delivery::DeliveryId;
 use crate::event::SourceName;
 use crate::outbox::sqlite::seen::Known;
-use crate::outbox::{Arrival, Fingerprint, Millis, Plan, Routed, State};
+use crate::outbox::{Arrival, Course, Fingerprint, Millis, Routed, State};
 
 pub fn seen(db: &Connection, fingerprint: Fingerprint) -> Result<Option<Known>> {
     db.prepare_cached("select event, until from seen where fingerprint = ?1")?
@@ -89,7 +89,7 @@ pub fn insert_event(
         arrival.fingerprint.0,
         arrival.remember_until,
         arrival.document,
-        matches!(arrival.plan, Plan::ToRoute { .. }),
+        matches!(arrival.course, Course::ToRoute { .. }),
         arrival.called.map(|called| called.at),
     ])?;
     Ok(())
