@@ -5,6 +5,7 @@ mod killed;
 
 use std::time::Duration;
 
+use campanile::clock::Clock;
 use campanile::simulator::{Fault, TrackerIssue, TrackerUser};
 use campanile::tracker::trigger::{Wanted, Watched};
 use serde_json::{Value, json};
@@ -174,13 +175,29 @@ async fn what_another_answered_is_missing_and_what_the_bridge_refused_is_not() {
     connected.door.leads_to(Behind::Page(429));
     connected.status("readyForTest");
     connected.until_tried(3).await;
+    // So do some proxies answer while nobody is behind them.
+    connected.door.leads_to(Behind::Page(404));
+    connected.status("open");
+    connected.until_tried(4).await;
     let log = connected.world.tracker().log();
     let answers: Vec<_> = log.iter().map(|entry| entry["response"]["statusCode"].as_u64().unwrap()).collect();
-    assert_eq!(answers, [401, 200, 429]);
-    connected.until_posted(2).await;
+    assert_eq!(answers, [401, 200, 429, 404]);
+    connected.until_posted(3).await;
     connected.until_looked().await;
-    assert_eq!(connected.recovered().await, 2.0);
+    assert_eq!(connected.recovered().await, 3.0);
     assert!(connected.events().await.iter().all(|event| event["event"]["kind"] == "issue.status_changed"));
+}
+
+/// All that was accepted would seem to be missing.
+#[tokio::test]
+async fn with_another_clock_than_trackers_nothing_is_looked_for() {
+    let earlier = Setup::on(Clock::held("2026-05-12T09:00:00Z".parse().unwrap())).with_tracker();
+    let connected = Connected::new(Setup { tracker: earlier.tracker, ..usual() }).await;
+    connected.status("readyForTest");
+    connected.until_posted(1).await;
+    let asked = connected.world.tracker().requests("myself");
+    connected.until(|| connected.world.tracker().requests("myself") > asked + 2).await;
+    assert_eq!((connected.world.tracker().requests("webhook_log"), connected.recovered().await), (0, 0.0));
 }
 
 #[tokio::test]

@@ -3,24 +3,26 @@
 //!
 //! What is missing is decided by what was accepted, not by what the log says of the answer: of a call that was answered
 //! 500 and stored all the same, or twice, nothing is missing, and one that a proxy answered with a page of its own is.
-//! Only what was refused (4xx) is nobody's, and of what was answered 2xx it is enough that a call about the same was taken
-//! in that moment: that the log holds a body as it was sent is only inferred (T 3.4), and nothing may come twice by it. A call is the same as one that was accepted when source, method, query and
-//! body are, within the time in which a second one would be its duplicate. The mark of what was read moves over what was
-//! read whole, and stands in the store.
+//! Only what the bridge itself refuses (400, 401, 413) is nobody's. Of what was answered 2xx it is enough that a call
+//! about the same was taken in that moment: that the log holds a body as it was sent is only inferred (T 3.4), and nothing
+//! may come twice by it. A call is the same as one that was accepted when source, method, query and body are, within the
+//! time in which a second one would be its duplicate; so both clocks must agree. The mark of what was read moves over what
+//! was read whole, and stands in the store.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderValue;
+use jiff::SignedDuration;
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
 use crate::clock::Clock;
-use crate::delivery::{Mark, Scope, SendError};
+use crate::delivery::Mark;
 use crate::lane::Works;
 use crate::lifecycle::Lifecycle;
-use crate::outbox::{Millis, Outbox, OutboxError};
+use crate::outbox::{Millis, Outbox, OutboxError, RECOVERED};
 use crate::source::{Intake, Kind, Logged, Source};
 use crate::telemetry::ByQueue;
 use crate::tracker::client::Client;
@@ -35,12 +37,14 @@ const LOOK_BACK: Millis = 72 * 60 * 60 * 1_000;
 const FORGOTTEN_BEFORE: Millis = 60 * 60 * 1_000;
 /// Questions of one round. What is left then is the next round's.
 const QUESTIONS: usize = 100;
+/// Tracker tells its time in whole seconds, and an answer takes its time.
+const MOST_APART: SignedDuration = SignedDuration::from_secs(60);
 /// After the token was refused.
 const ASK_REFUSED_AGAIN: Duration = Duration::from_secs(60 * 60);
 /// Replicas of a version that did not note when a call was made may go on for so long beside the first that does.
 const UPGRADE: Millis = 60 * 60 * 1_000;
 /// Since when is noted what was called.
-const SINCE: &str = "recovered";
+const SINCE: &str = RECOVERED;
 
 /// What a configuration says of it.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -158,6 +162,9 @@ impl Recovery {
 
     async fn round(&self, queues: &[String], tracker: &Client, public_url: &str, memory: &mut Memory) {
         let (mut round, mut left) = (Round::default(), QUESTIONS);
+        if self.is_apart(tracker).await {
+            return;
+        }
         let first = memory.first;
         for queue in (0..queues.len()).map(|number| &queues[(first + number) % queues.len()]) {
             let refused = memory.refused.get(queue);
@@ -192,6 +199,22 @@ impl Recovery {
         } else {
             debug!(known, questions, "no calls were missed");
         }
+    }
+
+    /// Whether our clock and Tracker's do not agree. What was accepted by one and logged by the other cannot be compared
+    /// then: every call would seem to be missing.
+    async fn is_apart(&self, tracker: &Client) -> bool {
+        let Ok((_, Some(theirs))) = tracker.free().myself_at().await else { return false };
+        let apart = self.works.clock.now().duration_since(theirs);
+        let is_apart = apart.abs() > MOST_APART;
+        if is_apart {
+            let seconds = apart.as_secs();
+            warn!(
+                seconds,
+                "missed calls are not looked for: this machine's clock is not Tracker's; set its time (NTP)"
+            );
+        }
+        is_apart
     }
 
     async fn queue(
@@ -250,11 +273,7 @@ impl Recovery {
     }
 }
 
-/// Whether the token, or its owner's rights, are what is missing.
+/// Whether its owner's rights are what is missing, and no look will tell more soon.
 fn is_refused(error: &Error) -> bool {
-    match error {
-        Error::Forbidden(_) | Error::NotFound(_) => true,
-        Error::Call(SendError::Held { scope, .. }) => *scope == Scope::Account,
-        _ => false,
-    }
+    matches!(error, Error::Forbidden(_) | Error::NotFound(_))
 }

@@ -2,6 +2,10 @@
 
 use super::{Arrival, Millis};
 
+/// Marks of how far such a log was read: those whose names begin so are never forgotten, or what was missed while the
+/// bridge was down for longer than retention would seem to be from before its time.
+pub const RECOVERED: &str = "recovered";
+
 /// What an event's call was, for whoever reads of it in its sender's log.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Called {

@@ -31,7 +31,7 @@ use crate::delivery::{DeliveryId, Duty, EventId, Mark, Messenger, Outcome, Recei
 use crate::event::{ChannelName, SourceName};
 
 pub use arrival::{Accepted, Arrival, Aside, Course, Fingerprint, Routed, Routing};
-pub use called::Called;
+pub use called::{Called, RECOVERED};
 pub use issue_lane::IssueLane;
 pub use links::{ChannelNow, LinkFilter, LinkRow, Linking, Links, Object};
 pub use postgres::{Postgres, PostgresLook, PostgresOptions, PostgresUrl};

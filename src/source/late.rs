@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, Method};
 use jiff::Timestamp;
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::dedupe::UNDATED;
 use super::{Call, Intake, Read, Said, Source};
@@ -45,6 +45,8 @@ pub struct Late {
 struct Candidate {
     at: Timestamp,
     answered: bool,
+    /// Its body ends as an object does: nothing was cut on its way into the log.
+    ends: bool,
     read: Read,
     within: Duration,
 }
@@ -78,7 +80,7 @@ impl Intake {
             }
         }
         let mut known = self.known(&candidates).await?;
-        for Candidate { at, answered, read, within } in candidates {
+        for Candidate { at, answered, ends, read, within } in candidates {
             let (at, within) = (at.as_millisecond(), within.as_millis() as Millis);
             let is_same =
                 |(known, when): &(Fingerprint, Millis)| *known == read.fingerprint && (when - at).abs() < within;
@@ -86,8 +88,16 @@ impl Intake {
                 late.known += 1;
                 continue;
             }
-            // Our triggers' bodies are strict: one that is not may have been cut on its way into the log.
-            if read.event.event.reading != Reading::Strict {
+            // Our triggers' bodies are strict, but for a hole where a variable had no value. What else is not may have been
+            // cut or changed in the log, and known in another form.
+            let is_faithful = match read.event.event.reading {
+                Reading::Strict => true,
+                Reading::Repaired => ends && !answered,
+                Reading::Form | Reading::Query | Reading::KeyOnly => false,
+            };
+            if !is_faithful {
+                let issue = read.event.issue.as_ref().map_or("", |issue| &issue.key);
+                warn!(source = %source.name, issue, at, "a missed call is not taken: the log may not have its body as it was");
                 late.unreadable += 1;
                 continue;
             }
@@ -152,6 +162,7 @@ impl Intake {
 impl Candidate {
     /// Calls of Tracker that are one, sent again, lie within [`UNDATED`] whatever `dedupe_seconds` says.
     fn new(logged: &Logged, read: Read) -> Self {
-        Self { at: logged.at, answered: logged.answered, within: read.remember.max(UNDATED), read }
+        let ends = logged.body.trim_end().ends_with('}');
+        Self { at: logged.at, answered: logged.answered, ends, within: read.remember.max(UNDATED), read }
     }
 }

@@ -141,14 +141,15 @@ impl Walk<'_> {
             Ok(fired) if fired.len() < MOST => Ok(Page::Whole(fired)),
             Ok(fired) => Ok(Page::Full(fired)),
             Err(error) if is_overlong(&error) => Ok(Page::Full(Vec::new())),
+            Err(Error::NotFound(_)) => Ok(Page::Whole(Vec::new())), // the trigger is gone since it was listed
             Err(error) => Err(error),
         }
     }
 
     fn entry(&self, fired: Fired) -> Entry {
         let status = fired.response.and_then(|response| response.status_code);
-        // Refused: by us, and not by something before us that asks for patience.
-        if matches!(status, Some(400..500)) && !matches!(status, Some(408 | 425 | 429)) {
+        // Refused by us: unreadable, another secret, too long. What stands before a bridge that is down says anything else.
+        if matches!(status, Some(400 | 401 | 413)) {
             return Entry::Ended;
         }
         let answered = matches!(status, Some(200..300));

@@ -246,8 +246,10 @@ pub async fn a_mark_only_grows<S: Store>() {
     bench.reopen().await;
     assert_eq!(bench.outbox.mark("verdict:github:a/b:7").await.unwrap(), Some(9));
     assert_eq!(bench.outbox.mark("comment:TEST-1").await.unwrap(), Some(626));
+    bench.outbox.raise(Mark { name: "recovered:tracker:TEST".into(), number: START }).await.unwrap();
     bench.expire(START + DAY, START + DAY).await;
     assert_eq!(bench.outbox.mark("comment:TEST-1").await.unwrap(), None, "retention is over");
+    assert_eq!(bench.outbox.mark("recovered:tracker:TEST").await.unwrap(), Some(START), "a log is read on from there");
 }
 
 pub async fn a_settlement_that_is_not_ours_marks_nothing<S: Store>() {

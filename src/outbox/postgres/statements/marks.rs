@@ -4,7 +4,7 @@ use tokio_postgres::{GenericClient, Transaction};
 
 use super::{Result, given};
 use crate::delivery::Mark;
-use crate::outbox::Millis;
+use crate::outbox::{Millis, RECOVERED};
 
 /// Keeps a number, unless a greater one is known.
 pub async fn raise(db: &impl GenericClient, mark: &Mark, at: Millis) -> Result<()> {
@@ -23,10 +23,11 @@ pub async fn mark(db: &impl GenericClient, name: &str) -> Result<Option<i64>> {
 pub async fn forget_marks(db: &Transaction<'_>, cutoff: Millis, most: i64) -> Result<i64> {
     db.query_typed_one(
         "with gone as (
-             delete from marks where name in (select name from marks where at < $1 order by at limit $2) returning name
+             delete from marks where name in
+                 (select name from marks where at < $1 and not starts_with(name, $3) order by at limit $2) returning name
          )
          select count(*) from gone",
-        given![cutoff => INT8, most => INT8],
+        given![cutoff => INT8, most => INT8, RECOVERED => TEXT],
     )
     .await?
     .try_get(0)

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, Result, params};
 
 use crate::delivery::Mark;
-use crate::outbox::Millis;
+use crate::outbox::{Millis, RECOVERED};
 
 /// Keeps a number, unless a greater one is known.
 pub fn raise(db: &Connection, mark: &Mark, at: Millis) -> Result<()> {
@@ -21,6 +21,9 @@ pub fn mark(db: &Connection, name: &str) -> Result<Option<i64>> {
 
 /// Forgets up to `most` of those that were last raised before `cutoff`.
 pub fn forget_marks(db: &Connection, cutoff: Millis, most: usize) -> Result<usize> {
-    db.prepare_cached("delete from marks where name in (select name from marks where at < ?1 order by at limit ?2)")?
-        .execute(params![cutoff, most as i64])
+    db.prepare_cached(
+        "delete from marks where name in
+             (select name from marks where at < ?1 and substr(name, 1, length(?3)) <> ?3 order by at limit ?2)",
+    )?
+    .execute(params![cutoff, most as i64, RECOVERED])
 }
