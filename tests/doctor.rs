@@ -232,6 +232,8 @@ async fn triggers_are_held_against_what_they_should_be() {
     world.tracker().make_trigger("TEST", &telling).unwrap();
     world.tracker().make_trigger("TEST", &by_hand(&hook, json!([]), good)).unwrap();
     world.tracker().make_trigger("TEST", &by_hand("https://example.com/hooks/tracker", created, raw)).unwrap();
+    let bare = r#"{"key": "{{issue.key}}", "summary": {{issue.summary}}}"#;
+    world.tracker().make_trigger("TEST", &by_hand(&hook, json!([{"type": "Event.create"}]), bare)).unwrap();
     let rows = world.rows().await;
     World::says(
         &rows,
@@ -239,7 +241,9 @@ async fn triggers_are_held_against_what_they_should_be() {
         "warn",
         &["edited since it was made: conditions", "campanile connect"],
     );
-    World::says(&rows, ("trigger", "TEST #17 "), "fail", &["{{issue.summary}}", "{{….json}} without quotes"]);
+    for raw in ["TEST #17 ", "TEST #21 "] {
+        World::says(&rows, ("trigger", raw), "fail", &["{{issue.summary}}", "{{….json}} without quotes"]);
+    }
     World::says(&rows, ("trigger", "TEST #18 with [secret]"), "ok", &["made by hand"]);
     World::says(&rows, ("trigger", "TEST #19 "), "warn", &["fires at every change"]);
     assert!(!rows.iter().any(|row| row["subject"].as_str().unwrap().contains("#20")), "it calls somebody else");

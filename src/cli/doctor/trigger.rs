@@ -11,7 +11,7 @@ use crate::config::{Source, SourceKind};
 use crate::tracker::client::Api;
 use crate::tracker::error::Error;
 use crate::tracker::queue::{Fired, Trigger};
-use crate::tracker::raw::{raw_in_address, raw_in_quotes};
+use crate::tracker::raw::raw;
 use crate::tracker::trigger::{Wanted, Watched};
 
 const CHECK: &str = "trigger";
@@ -104,19 +104,20 @@ fn subject(queue: &str, trigger: &Trigger) -> String {
 fn of_trigger(ground: &Ground<'_>, queue: &str, source: &Source, trigger: &Trigger, public_url: &str) -> Vec<Row> {
     let subject = subject(queue, trigger);
     let ours = format!("{public_url}/hooks/{}", source.name);
-    let mut raw = std::collections::BTreeSet::new();
+    let mut found = std::collections::BTreeSet::new();
     for action in webhooks(trigger).filter(|action| leads_to(action, &ours)) {
-        raw.extend(match &action["body"] {
-            Value::String(body) => raw_in_quotes(body),
+        found.extend(match &action["body"] {
+            Value::String(body) => raw(body),
             Value::Null => Default::default(),
-            other => raw_in_quotes(&other.to_string()),
+            other => raw(&other.to_string()),
         });
-        raw.extend(raw_in_address(action["endpoint"].as_str().unwrap_or_default()));
+        found.extend(raw(action["endpoint"].as_str().unwrap_or_default()));
     }
-    if !raw.is_empty() {
-        let raw: Vec<_> = raw.into_iter().map(|variable| format!("{{{{{variable}}}}}")).collect();
-        let what = format!("raw variables: whoever writes the field can write the call: {}", raw.join(", "));
-        let hint = "write {{….json}} without quotes round it in a body, {{….urlEncodeUTF8}} in an address";
+    if !found.is_empty() {
+        let found: Vec<_> = found.into_iter().map(|variable| format!("{{{{{variable}}}}}")).collect();
+        let what = format!("raw variables: whoever writes the field can write the call: {}", found.join(", "));
+        let hint =
+            "in a body, inside of quotes or not, write {{….json}} without quotes; in an address {{….urlEncodeUTF8}}";
         return vec![Row::fail(CHECK, subject, what).hint(hint)];
     }
     if trigger.active == Some(false) {
