@@ -1,6 +1,7 @@
 //! `connect` and `disconnect`: the real binary makes a queue's triggers, and they call the real server.
 
 use campanile::simulator::{Fault, TrackerUser};
+use campanile::tracker::trigger::{Wanted, Watched};
 use serde_json::{Value, json};
 
 use crate::commands::{Ran, run_with_secrets};
@@ -328,4 +329,45 @@ async fn what_the_configuration_lacks_is_told_with_the_way_out() {
     let bare = run_with_secrets(world.folder.path(), &["connect", "TEST", "--print"], "", &[]).await;
     let err = bare.refused();
     assert!(err.contains("`server.public_url` is not set"), "{err}");
+}
+
+/// Of a bridge whose `server.public_url` was another one.
+fn before(world: &World, event: Watched) {
+    let trigger = Wanted::of(event, "https://old.example.com", "tracker", &HOOK_SECRET.to_owned().into());
+    world.tracker().make_trigger("TEST", &trigger.json()).unwrap();
+}
+
+#[tokio::test]
+async fn after_a_move_the_triggers_of_the_address_before_are_mended() {
+    let world = start().await;
+    Watched::ALL.into_iter().for_each(|event| before(&world, event));
+    // Without a word of it: a second one is made, and the line of the first names the way out.
+    let out = world.run_public(&["connect", "TEST", "--events", "created"]).await.done();
+    assert!(out.lines().any(|it| it.contains("left alone") && it.contains("--was URL")), "{out}");
+    assert_eq!(world.standing().len(), 6);
+    let was = ["connect", "TEST", "--was", "https://old.example.com/", "--json"];
+    let told = world.run_public(&was).await.json();
+    let wanted = ["unchanged", "switched_off", "updated", "updated", "updated", "updated"];
+    assert_eq!(did(&told).iter().map(|(_, did)| *did).collect::<Vec<_>>(), wanted, "{told:#}");
+    assert_eq!(told["triggers"][2]["members"], json!(["actions.endpoint"]));
+    let (own, standing) = (world.public_url("/hooks/tracker"), world.standing());
+    assert_eq!(standing.len(), 6);
+    let active: Vec<_> = standing.iter().filter(|it| it["active"] == true).collect();
+    assert_eq!(active.len(), 5);
+    assert!(active.iter().all(|it| it["actions"][0]["endpoint"] == own), "{active:#?}");
+    world.tracker().change_status("TEST-1", "readyForTest", "maria.petrova").unwrap();
+    world.until_posted(1, 1).await;
+    let ran = world.run_public(&["connect", "TEST", "--was", "old.example.com"]).await;
+    assert!(ran.code == Some(2) && ran.err.contains("https://bells.example.com"), "{}", ran.err);
+}
+
+#[tokio::test]
+async fn what_calls_the_address_before_is_switched_off_with_the_rest() {
+    let world = start().await;
+    before(&world, Watched::Created);
+    let left = world.run_public(&["disconnect", "TEST"]).await.done();
+    assert!(left.contains("left alone") && left.contains("--was URL"), "{left}");
+    assert_eq!(world.named("created")["active"], true);
+    world.run_public(&["disconnect", "TEST", "--was", "https://old.example.com"]).await.done();
+    assert_eq!(world.named("created")["active"], false);
 }

@@ -33,11 +33,14 @@ pub struct Connect {
     /// What is to be told, of created, status_changed, comment_added, updated, assigned [default: all]
     #[arg(long, value_name = "EVENTS", value_delimiter = ',', value_parser = event)]
     events: Vec<Watched>,
+    /// The `server.public_url` before: triggers of ours that call it are mended to the new one
+    #[arg(long, value_name = "URL", value_parser = was)]
+    was: Option<String>,
     /// Ask Tracker and say what would be done; write nothing
     #[arg(long)]
     dry_run: bool,
     /// Print what to paste by hand in the queue's settings; ask nobody, show no secret
-    #[arg(long, conflicts_with_all = ["dry_run", "secret_again"])]
+    #[arg(long, conflicts_with_all = ["dry_run", "secret_again", "was"])]
     print: bool,
     /// Write the secret into the triggers once more, after it was changed: Tracker does not show which one they have
     #[arg(long)]
@@ -61,6 +64,9 @@ pub struct Disconnect {
     /// What is not to be told any more [default: all]
     #[arg(long, value_name = "EVENTS", value_delimiter = ',', value_parser = event)]
     events: Vec<Watched>,
+    /// The `server.public_url` before: triggers of ours that call it are switched off too
+    #[arg(long, value_name = "URL", value_parser = was)]
+    was: Option<String>,
     /// Ask Tracker and say what would be done; write nothing
     #[arg(long)]
     dry_run: bool,
@@ -75,13 +81,32 @@ fn event(word: &str) -> Result<Watched, String> {
     Watched::parse(word).ok_or_else(|| format!("the events are {}", Watched::ALL.map(Watched::as_str).join(", ")))
 }
 
+/// An address as `server.public_url` takes it.
+fn was(url: &str) -> Result<String, String> {
+    let is_address =
+        ["https://", "http://"].iter().any(|scheme| url.strip_prefix(scheme).is_some_and(|it| !it.is_empty()));
+    if is_address { Ok(url.to_owned()) } else { Err("write it as `https://bells.example.com`".into()) }
+}
+
+/// A source's triggers, each.
+fn all(source: &config::Source, public_url: &str, was: Option<&str>, secret: &SecretString) -> [Wanted; 5] {
+    let name = source.name.as_str();
+    Watched::ALL.map(|watched| {
+        let wanted = Wanted::of(watched, public_url, name, secret);
+        match was {
+            Some(was) => wanted.was(was, name),
+            None => wanted,
+        }
+    })
+}
+
 /// Makes and mends the triggers. `env` gives an environment variable.
 pub async fn connect(asked: &Connect, env: Env<'_>, clock: &Clock, out: &mut dyn Write) -> Result<End, Stop> {
     let config = configured(&asked.configured.config)?.config;
     let source = of_tracker(&config, asked.source.as_deref())?;
     let public_url = public_url(&config)?;
     let events = or_all(&asked.events);
-    let ours = |secret: &SecretString| Watched::ALL.map(|it| Wanted::of(it, public_url, source.name.as_str(), secret));
+    let ours = |secret: &SecretString| all(source, public_url, asked.was.as_deref(), secret);
     if asked.print {
         return print(&ours(&shown(source).into()), &events, asked, out);
     }
@@ -115,7 +140,7 @@ pub async fn disconnect(asked: &Disconnect, env: Env<'_>, clock: &Clock, out: &m
         None => config.sources.iter().filter(|source| source.kind == SourceKind::Tracker).collect(),
     };
     let (public_url, none) = (public_url(&config)?, SecretString::default());
-    let ours = |source: &config::Source| Watched::ALL.map(|it| Wanted::of(it, public_url, source.name.as_str(), &none));
+    let ours = |source: &config::Source| all(source, public_url, asked.was.as_deref(), &none);
     let ours: Vec<Wanted> = sources.into_iter().flat_map(ours).collect();
     let api = api(&config, env, clock)?;
     let (queue, dry_run, events) = (&asked.queue, asked.dry_run, or_all(&asked.events));
@@ -278,7 +303,9 @@ fn detail(did: &Did, queue: &str) -> String {
 fn why(left: Left) -> &'static str {
     match left {
         Left::DoesMore => "it calls this source and does more: give its other actions a trigger of their own",
-        Left::CallsOthers => "it has the name, and calls another address: is it of another bridge?",
+        Left::CallsOthers => {
+            "it has the name, and calls another address: of another bridge, or of this one's `public_url` before? then: --was URL"
+        }
         Left::CallsToo => "it calls this source too: what it tells comes twice where one of ours tells it",
         Left::NotAsked => "it is ours, and was not asked for",
     }

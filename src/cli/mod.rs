@@ -146,7 +146,8 @@ Examples:
   campanile connect TEST --dry-run
   campanile connect TEST --events created,status_changed --config /etc/campanile/config.yaml
   campanile connect TEST --print          what to paste by hand, where no token may change the queue
-  campanile connect TEST --secret-again   after the source's secret was changed")]
+  campanile connect TEST --secret-again   after the source's secret was changed
+  campanile connect TEST --was https://old.example.com   after a change of `server.public_url`")]
     Connect(connect::Connect),
     /// Switch off a queue's triggers that call the bridge, and no others
     ///

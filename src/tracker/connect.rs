@@ -79,7 +79,8 @@ pub async fn connect(api: &Api, order: Order<'_>) -> Result<Vec<Outcome>, Error>
     let mut outcomes = Vec::new();
     for wanted in order.asked() {
         let mut own: Vec<&Trigger> = standing.iter().filter(|trigger| wanted.is(trigger)).collect();
-        own.sort_by_key(|trigger| trigger.active == Some(false)); // one that works is kept before others
+        // One that works is kept before others, and of those one that calls the address of now.
+        own.sort_by_key(|trigger| (trigger.active == Some(false), !wanted.differences(trigger).is_empty()));
         let decide = |trigger: &Trigger| mended(wanted, trigger, order.secret_again);
         let blocked = own.is_empty() && standing.iter().any(|it| wanted.has_name(it) && wanted.is_called_by(it));
         match own.split_first() {

@@ -85,6 +85,8 @@ pub struct Wanted {
     name: String,
     conditions: Value,
     endpoint: String,
+    /// Where it led before the bridge's address was changed.
+    was: Option<String>,
     body: String,
     secret: SecretString,
 }
@@ -105,10 +107,16 @@ impl Wanted {
             watched,
             name: format!("Campanile {source}: {}", watched.as_str()),
             conditions: watched.conditions(),
-            endpoint: format!("{}/hooks/{source}", public_url.trim_end_matches('/')),
+            endpoint: endpoint(public_url, source),
+            was: None,
             body: watched.body(),
             secret: secret.clone(),
         }
+    }
+
+    /// With the address that the bridge had before: what still calls that one is this one too, and is to be mended.
+    pub fn was(self, public_url: &str, source: &str) -> Self {
+        Self { was: Some(endpoint(public_url, source)), ..self }
     }
 
     pub fn watched(&self) -> Watched {
@@ -147,7 +155,11 @@ impl Wanted {
 
     /// Whether a trigger is this one. A name alone does not make it ours: two bridges may serve one queue.
     pub fn is(&self, trigger: &Trigger) -> bool {
-        self.has_name(trigger) && webhook(trigger).is_some_and(|it| said(it, "endpoint") == self.endpoint)
+        self.has_name(trigger) && webhook(trigger).is_some_and(|it| self.leads_here(said(it, "endpoint")))
+    }
+
+    fn leads_here(&self, endpoint: &str) -> bool {
+        endpoint == self.endpoint || self.was.as_deref() == Some(endpoint)
     }
 
     /// Whether a trigger has our name, which people may give too.
@@ -158,7 +170,7 @@ impl Wanted {
     /// Whether any of a trigger's actions calls our address.
     pub fn is_called_by(&self, trigger: &Trigger) -> bool {
         let mut actions = trigger.actions.as_array().into_iter().flatten().filter_map(Value::as_object);
-        actions.any(|action| said(action, "type") == "Webhook" && said(action, "endpoint") == self.endpoint)
+        actions.any(|action| said(action, "type") == "Webhook" && self.leads_here(said(action, "endpoint")))
     }
 
     /// What is to be mended in a trigger that is this one. None: nothing needs to be written.
@@ -175,6 +187,7 @@ impl Wanted {
         compare("active", &json!(trigger.active.unwrap_or(true)), &wanted["active"]);
         compare("conditions", &plain(&trigger.conditions), &plain(&wanted["conditions"]));
         for (member, name) in [
+            ("actions.endpoint", "endpoint"),
             ("actions.method", "method"),
             ("actions.contentType", "contentType"),
             ("actions.authContext", "authContext"),
@@ -192,6 +205,10 @@ impl Wanted {
         compare("actions.headers", &json!(has_secret), &json!(true));
         differences
     }
+}
+
+fn endpoint(public_url: &str, source: &str) -> String {
+    format!("{}/hooks/{source}", public_url.trim_end_matches('/'))
 }
 
 /// The first call of the trigger's actions, and only where it is the only action: others are not ours to change.
