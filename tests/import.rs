@@ -115,6 +115,25 @@ async fn what_is_proposed_says_what_the_triggers_said() {
 }
 
 #[tokio::test]
+async fn a_trigger_that_tells_both_messengers_becomes_routes_of_two_names() {
+    let world = Setup::default().with_tracker().start().await;
+    let slack = format!("{}/chat.postMessage", world.slack.api_url());
+    let telegram = format!("http://{}/bot123456:t0ken/sendMessage", world.telegram.addr());
+    let body = SLACK_BODY.replace("{\"link", &format!("{{\"channel\": \"{SLACK}\", \"link"));
+    let mut both = trigger("Both", became("closed"), &slack, &body);
+    let other = trigger("Both", became("closed"), &telegram, &TELEGRAM_BODY.replace("CHAT", TELEGRAM));
+    both["actions"].as_array_mut().unwrap().push(other["actions"][0].clone());
+    world.tracker().make_trigger("TEST", &both).unwrap();
+    let imported = world.import().await;
+    assert!(imported.config.contains("name: \"Both\"\n"), "{}", imported.config);
+    assert!(imported.config.contains("name: \"Both (2)\"\n"), "{}", imported.config);
+    let text = std::fs::read_to_string(world.config_path()).unwrap();
+    std::fs::write(world.config_path(), world.paste(&imported, &text)).unwrap();
+    let out = world.run_public(&["check", "--json"]).await.out;
+    assert!(!out.contains("two routes are named"), "{out}");
+}
+
+#[tokio::test]
 async fn a_queue_without_such_triggers_proposes_nothing() {
     let world = Setup::default().with_tracker().start().await;
     let made = trigger("Elsewhere", became("closed"), "https://example.com/hook", "{}");

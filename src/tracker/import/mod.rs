@@ -158,9 +158,10 @@ impl Making<'_> {
         notes.extend(is_off.then(|| "it is inactive in Tracker, so that the route is off".to_owned()));
         let template = template(&mut call, &members, self.hosts, &mut notes).map(|text| (call.template.clone(), text));
         let name = trigger.name.clone().filter(|name| !name.trim().is_empty());
+        let name = self.unnamed(name.unwrap_or_else(|| call.template.clone()));
         self.proposal.routes.push(Route {
             trigger: label.to_owned(),
-            name: name.unwrap_or_else(|| call.template.clone()),
+            name,
             when,
             channel,
             template,
@@ -236,6 +237,19 @@ impl Making<'_> {
             number += 1;
         }
         self.proposal.channels.push(Channel { name: free.clone(), conversation });
+        free
+    }
+
+    /// A route's name that no other has, or `check` would warn: of a trigger with several actions, or of several with one
+    /// name.
+    fn unnamed(&self, name: String) -> String {
+        let is_taken = |name: &str| self.proposal.routes.iter().any(|route| route.name == name);
+        let mut free = name.clone();
+        let mut number = 2;
+        while is_taken(&free) {
+            free = format!("{name} ({number})");
+            number += 1;
+        }
         free
     }
 
