@@ -1,4 +1,4 @@
-//! Issue keys: what one looks like, and where they stand in what people write.
+//! Issue keys: what one looks like, and where they stand in what people write. What any key in the store may hold.
 
 use std::collections::HashSet;
 
@@ -22,6 +22,12 @@ pub fn is_key(text: &str) -> bool {
         && queue.starts_with(|first: char| first.is_ascii_alphabetic())
         && queue.chars().all(|c| c.is_ascii_alphanumeric())
         && is_number(number)
+}
+
+/// Whether a text of at most so many bytes can be a key in the store, or a part of one: PostgreSQL takes no NUL, and no
+/// index takes any length.
+pub fn is_storable(text: &str, longest: usize) -> bool {
+    text.len() <= longest && !text.contains(char::is_control)
 }
 
 /// The queue's key: what stands before the hyphen.

@@ -8,7 +8,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tracing::{debug, info, warn};
 
-use super::object::ObjectKey;
+use super::object::{NoObject, ObjectKey};
 use super::template::Captured;
 use super::{Application, Rules};
 use crate::delivery::EventId;
@@ -19,8 +19,6 @@ use crate::telemetry::ByRoute;
 
 /// Objects of one call.
 const MOST_OBJECTS: usize = 100;
-/// Longest key of an object, in bytes: no source takes a longer name of a branch, or a repository.
-const LONGEST_KEY: usize = 1_024;
 
 /// What a call has changed.
 #[derive(Debug, Default)]
@@ -211,10 +209,10 @@ fn asked(rules: &Rules, body: &[u8]) -> Result<(String, Vec<ObjectKey>), Vec<Str
 /// # Errors
 /// It is nothing that an issue can be linked to.
 fn object(rules: &Rules, key: &str) -> Result<ObjectKey, String> {
-    if key.len() > LONGEST_KEY {
-        return Err(format!("a key in `entityIds` is longer than {LONGEST_KEY} bytes"));
-    }
-    let object = key.parse::<ObjectKey>().map_err(|why| format!("`{key}`: {why}"))?;
+    let object = key.parse::<ObjectKey>().map_err(|why| match why {
+        NoObject::Control(_) | NoObject::Long(_) => why.to_string(), // not to be repeated as it came
+        why => format!("`{key}`: {why}"),
+    })?;
     match &object {
         ObjectKey::Channel(name) if !rules.channels.contains_key(name) => {
             let names: Vec<String> = rules.channels.keys().map(|name| format!("`channel:{name}`")).collect();

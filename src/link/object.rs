@@ -4,6 +4,12 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::event::{ChannelName, Host};
+use crate::key::is_storable;
+
+/// Longest key of an object, in bytes: a source takes names of 1000 bytes, and a review's key has its host and id besides.
+const LONGEST: usize = 1_064;
+/// Of a text that is no key so much is told.
+const TOLD: usize = 60;
 
 /// `channel:<name>`, `review:<host>:<repository>:<id>` or `bench:<branch>`: Tracker's `remoteKey`.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -30,6 +36,11 @@ pub enum NoObject {
     Review(String),
     #[error("`bench:` names no branch")]
     Bench,
+    /// With the beginning of the text, escaped.
+    #[error("`{0}` has a control character in it")]
+    Control(String),
+    #[error("`{0}…` is longer than {LONGEST} bytes")]
+    Long(String),
 }
 
 impl ObjectKey {
@@ -48,6 +59,10 @@ impl FromStr for ObjectKey {
 
     /// A repository may have any number of `:` in it; a host and an id have none.
     fn from_str(text: &str) -> Result<Self, NoObject> {
+        if !is_storable(text, LONGEST) {
+            let begin = text.chars().take(TOLD).flat_map(char::escape_debug).collect();
+            return Err(if text.len() > LONGEST { NoObject::Long(begin) } else { NoObject::Control(begin) });
+        }
         match text.split_once(':') {
             Some(("channel", name)) => {
                 ChannelName::try_from(name.to_owned()).map(Self::Channel).map_err(NoObject::Channel)
@@ -116,9 +131,14 @@ mod tests {
             ("review:github:a:", "is not written"),
             ("review:svn:a:7", "is not written"),
             ("bench:", "names no branch"),
+            ("bench:a\0b", "`bench:a\\0b` has a control character"),
+            ("bench:a\u{85}", "has a control character"),
+            ("review:github:a\n/b:7", "has a control character"),
+            ("review:github:a/b:7\t", "has a control character"),
+            (&format!("bench:{}", "я".repeat(530)), "яяя…` is longer than 1064 bytes"),
         ] {
             let told = text.parse::<ObjectKey>().unwrap_err().to_string();
-            assert!(told.contains(why), "{text}: {told}");
+            assert!(told.contains(why) && told.len() < 200, "{text}: {told}");
         }
     }
 

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::time;
 use crate::event::Person;
+use crate::key::is_storable;
 
 #[derive(Clone, Copy)]
 pub struct Told<'a>(pub &'a Value);
@@ -63,9 +64,9 @@ impl<'a> Told<'a> {
     }
 }
 
-/// Whether a text can be a part of a key in the store: PostgreSQL takes no NUL, and no index takes any length.
+/// Whether a text can be the name of a branch or a repository, which becomes a part of a key in the store.
 pub fn is_name(text: &str) -> bool {
-    text.len() <= 1000 && !text.contains(char::is_control)
+    is_storable(text, 1_000)
 }
 
 #[cfg(test)]
