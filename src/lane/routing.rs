@@ -3,6 +3,8 @@
 //!
 //! Nothing waits here for ever: what is not told in time is left out, and the event says so.
 
+use std::collections::BTreeSet;
+use std::iter;
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
@@ -88,9 +90,9 @@ impl Runner {
                 }
             }
         }
-        let mut by_us = self.is_ours(&event, None);
+        let (mut by_us, mut known) = (self.is_ours(&event, None), None);
         if enrich {
-            let known = match self.look(lease, due, &event, plan).await {
+            known = match self.look(lease, due, &event, plan).await {
                 Ok(known) => known,
                 Err(then) => return then,
             };
@@ -103,7 +105,7 @@ impl Runner {
             self.works.metrics.events_enriched.get_or_create(&ByEnd { end }).inc();
         }
         self.lanes_in_trouble.over(&lease.lane);
-        let planned = match self.linked(&event, plan).await {
+        let planned = match self.linked(&event, known.as_ref(), plan).await {
             Ok(linked) => self.planned(&event, &linked, by_us, plan),
             Err(then) => return then,
         };
@@ -223,13 +225,19 @@ impl Runner {
         Arc::new(move || !stop.is_cancelled() && outbox.holds(&held) && outbox.can_write())
     }
 
-    /// The channels that the event's issue is linked to.
-    async fn linked(&self, event: &Event, plan: &Plan) -> Result<Vec<ChannelName>, Then> {
+    /// The channels that the event's issue is linked to, by its key or one that it had before it was moved.
+    async fn linked(&self, event: &Event, look: Option<&Look>, plan: &Plan) -> Result<Vec<ChannelName>, Then> {
         let Some(issue) = plan.planner.followed(event) else { return Ok(Vec::new()) };
-        self.works.outbox.linked_channels(issue).await.map_err(|error| {
-            warn!(issue, %error, "an event is routed later: the store does not tell what its issue is linked to");
-            Then::Release(Until::BackedOff(self.later(SETTLE_AGAIN)))
-        })
+        let aliases = look.into_iter().flat_map(Look::aliases).map(String::as_str);
+        let mut linked = BTreeSet::new();
+        for key in iter::once(issue).chain(aliases) {
+            let channels = self.works.outbox.linked_channels(key).await.map_err(|error| {
+                warn!(key, %error, "an event is routed later: the store does not tell what its issue is linked to");
+                Then::Release(Until::BackedOff(self.later(SETTLE_AGAIN)))
+            })?;
+            linked.extend(channels);
+        }
+        Ok(linked.into_iter().collect())
     }
 
     /// The event's document, and what the routes make of it.
@@ -258,7 +266,7 @@ impl Runner {
         let written = match enrich {
             true => serde_json::to_string(&event).map(|document| (document, Course::ToRoute { line: key.to_owned() })),
             false => self
-                .planned(&event, &self.linked(&event, plan).await?, false, plan)
+                .planned(&event, &self.linked(&event, None, plan).await?, false, plan)
                 .map(|(document, planned)| (document, Course::Routed(planned))),
         };
         let back_off = || Then::Release(Until::BackedOff(self.later(SETTLE_AGAIN)));
