@@ -24,7 +24,7 @@ const UNKNOWN_FOR: Duration = Duration::from_secs(30);
 const MOST_KNOWN: usize = 1_000;
 /// Questions to Tracker at the same time: whoever calls makes them.
 const MOST_QUESTIONS: usize = 8;
-/// Tracker waits for our answer meanwhile.
+/// Tracker waits for our answer meanwhile: for the turn to ask, and for what is asked.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(3);
 
 /// Asks Tracker whose the token of this header is. `None`: nobody's.
@@ -126,27 +126,27 @@ impl Users {
     }
 
     async fn ask_once(&self, hash: [u8; 32], offered: &Offered<'_>) -> Result<Option<Person>, Denied> {
-        let _turn = self.questions.acquire().await.map_err(|_| Denied::NobodyKnows)?;
-        if let Some(known) = self.remembered(&hash) {
-            return Ok(known); // somebody asked the same meanwhile
-        }
         let header = [offered.word.as_bytes(), b" ", offered.token].concat();
         let mut header = HeaderValue::from_bytes(&header).map_err(|_| Denied::Wrong)?;
         header.set_sensitive(true);
         let answered = tokio::select! {
-            answered = (self.ask)(header) => answered,
+            answered = self.ask_in_turn(hash, header) => answered,
             () = self.clock.sleep(ANSWERED_WITHIN) => Err(format!("no answer within {} s", ANSWERED_WITHIN.as_secs())),
         };
-        match answered {
-            Ok(owner) => {
-                self.remember(hash, owner.clone());
-                Ok(owner)
-            }
-            Err(why) => {
-                warn!(why, "a call to a link is refused: Tracker does not say whose token it has");
-                Err(Denied::NobodyKnows)
-            }
+        answered.map_err(|why| {
+            warn!(why, "a call to a link is refused: Tracker does not say whose token it has");
+            Denied::NobodyKnows
+        })
+    }
+
+    async fn ask_in_turn(&self, hash: [u8; 32], header: HeaderValue) -> Result<Option<Person>, String> {
+        let _turn = self.questions.acquire().await.map_err(|error| error.to_string())?;
+        if let Some(known) = self.remembered(&hash) {
+            return Ok(known); // somebody asked the same meanwhile
         }
+        let owner = (self.ask)(header).await?;
+        self.remember(hash, owner.clone());
+        Ok(owner)
     }
 
     fn remember(&self, hash: [u8; 32], owner: Option<Person>) {

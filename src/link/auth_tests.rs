@@ -25,7 +25,7 @@ async fn the_registered_token_is_taken_in_each_form() {
     assert_eq!(Auth::Anybody.admit(&HeaderMap::new()).await, Ok(None));
 }
 
-/// Knows `good`, cannot answer for `late`, and counts its questions.
+/// Knows `good`, cannot answer for `late`, never does for `never`, and counts its questions.
 fn users() -> (Auth, Clock, Arc<AtomicUsize>) {
     let (clock, asked) = (Clock::held(jiff::Timestamp::UNIX_EPOCH), Arc::new(AtomicUsize::new(0)));
     let count = asked.clone();
@@ -36,7 +36,8 @@ fn users() -> (Auth, Clock, Arc<AtomicUsize>) {
             "OAuth late" => Err("down".to_owned()),
             _ => Ok(None),
         };
-        Box::pin(async move { answer })
+        let never = header.to_str().unwrap().starts_with("OAuth never");
+        Box::pin(async move { if never { std::future::pending().await } else { answer } })
     });
     (Auth::User(Users::new(ask, clock.clone())), clock, asked)
 }
@@ -73,4 +74,29 @@ async fn what_is_remembered_is_bounded() {
     }
     let Auth::User(users) = &auth else { panic!("it is users'") };
     assert_eq!(users.known().len(), MOST_KNOWN);
+}
+
+#[tokio::test]
+async fn who_waits_for_a_turn_to_ask_waits_no_longer_than_for_an_answer() {
+    let (auth, clock, asked) = users();
+    let auth = Arc::new(auth);
+    let calls = (0..=MOST_QUESTIONS).map(|n| {
+        let auth = auth.clone();
+        tokio::spawn(async move { auth.admit(&head(&format!("OAuth never{n}"))).await })
+    });
+    let calls: Vec<_> = calls.collect();
+    let settled = async || {
+        for _ in 0..1_000 {
+            tokio::task::yield_now().await;
+        }
+    };
+    settled().await;
+    assert_eq!(asked.load(Ordering::Relaxed), MOST_QUESTIONS);
+    clock.pass(ANSWERED_WITHIN);
+    settled().await;
+    for call in calls {
+        assert!(call.is_finished());
+        assert_eq!(call.await.unwrap(), Err(Denied::NobodyKnows));
+    }
+    assert!(auth.admit(&head("OAuth good")).await.is_ok());
 }
