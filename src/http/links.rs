@@ -54,7 +54,14 @@ impl Hooks {
     async fn answer_link(&self, rules: &Rules, wanted: Wanted, request: Request) -> Response {
         let (head, body) = request.into_parts();
         let application: &Arc<Application> = &self.application;
-        let by = match rules.auth.admit(&head.headers).await {
+        let shown_until = application.shown_until();
+        let admitted = tokio::select! {
+            admitted = rules.auth.admit(&head.headers) => admitted,
+            () = application.clock.sleep_until_elapsed(shown_until), if matches!(wanted, Wanted::Info(_)) => {
+                Err(Denied::NobodyKnows)
+            }
+        };
+        let by = match admitted {
             Ok(by) => by,
             Err(denied) => {
                 let caller = self.caller_of(&head.extensions, &head.headers);
@@ -63,7 +70,7 @@ impl Hooks {
             }
         };
         match wanted {
-            Wanted::Info(key) => match application.info(rules, &key).await {
+            Wanted::Info(key) => match application.info(rules, &key, shown_until).await {
                 Ok(Some(info)) => ok(StatusCode::OK, info),
                 Ok(None) => refused(StatusCode::NOT_FOUND, &[NO_OBJECT.to_owned()]),
                 Err(_) => refused(StatusCode::INTERNAL_SERVER_ERROR, &["the store does not answer; ask again".into()]),

@@ -1,5 +1,7 @@
 //! What an object is, as Tracker shows it beside the issue. Members that are not known are left out (tracker.md, 5.2).
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::{Map, Value, json};
@@ -12,19 +14,19 @@ use crate::event::ChannelName;
 use crate::outbox::{Hold, Millis, Object, OutboxError, State};
 
 impl Application {
-    /// The object of this key; `Ok(None)`: nothing is known of it.
+    /// The object of this key; `Ok(None)`: nothing is known of it. `until`: of [`shown_until`](Self::shown_until).
     ///
     /// # Errors
-    /// The store does not answer.
-    pub async fn info(&self, rules: &Rules, key: &str) -> Result<Option<Value>, Option<OutboxError>> {
+    /// The store does not answer; `None`: not in time.
+    pub async fn info(&self, rules: &Rules, key: &str, until: Duration) -> Result<Option<Value>, Option<OutboxError>> {
         let info = match key.parse::<ObjectKey>() {
             Err(_) => return Ok(None),
             Ok(ObjectKey::Channel(name)) => match rules.channels.get(&name) {
                 None => return Ok(None),
-                Some(channel) => self.in_time(self.channel(rules, &name, channel)).await,
+                Some(channel) => self.in_time(until, self.channel(rules, &name, channel)).await,
             },
             Ok(object) => {
-                let known = self.in_time(self.outbox.object(key)).await;
+                let known = self.in_time(until, self.outbox.object(key)).await;
                 known.map(|known| known.map(|known| of(&object, &known, &rules.time_zone)))
             }
         };

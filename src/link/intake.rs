@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -10,7 +11,7 @@ use tracing::{debug, info, warn};
 
 use super::object::{NoObject, ObjectKey};
 use super::template::Captured;
-use super::{Application, Rules};
+use super::{Application, Rules, STORED_WITHIN};
 use crate::delivery::EventId;
 use crate::event::{Event, Head, Issue, Link, Person, Reading, SourceName};
 use crate::key::is_key;
@@ -48,8 +49,9 @@ impl Application {
     pub async fn create(&self, rules: &Rules, body: &[u8], by: Option<Person>) -> Result<Changed, NotChanged> {
         let (issue, objects) = asked(rules, body).map_err(NotChanged::Refused)?;
         let mut changed = Changed { issue, ..Changed::default() };
+        let until = self.stored_until();
         for object in objects {
-            let event = self.turn(rules, "link.created", (&changed.issue, &object), by.as_ref()).await?;
+            let event = self.turn(rules, "link.created", (&changed.issue, &object), by.as_ref(), until).await?;
             changed.events.extend(event);
             changed.objects.push(object.to_string());
         }
@@ -65,11 +67,16 @@ impl Application {
         let mut changed = Changed { issue, ..Changed::default() };
         // Nothing else can have been linked.
         if let Ok(object) = call.remote_key.unwrap_or_default().parse::<ObjectKey>() {
-            let event = self.turn(rules, "link.removed", (&changed.issue, &object), by.as_ref()).await?;
+            let until = self.stored_until();
+            let event = self.turn(rules, "link.removed", (&changed.issue, &object), by.as_ref(), until).await?;
             changed.events.extend(event);
             changed.objects.push(object.to_string());
         }
         Ok(changed)
+    }
+
+    fn stored_until(&self) -> Duration {
+        self.clock.elapsed() + STORED_WITHIN
     }
 
     async fn turn(
@@ -78,6 +85,7 @@ impl Application {
         kind: &'static str,
         (issue, object): (&str, &ObjectKey),
         by: Option<&Person>,
+        until: Duration,
     ) -> Result<Option<EventId>, NotChanged> {
         let now = self.clock.now();
         let event = event(rules, kind, (issue, object), by, now);
@@ -90,8 +98,8 @@ impl Application {
             })?,
         };
         let end = match kind {
-            "link.created" => self.in_time(self.outbox.link(linking)).await,
-            _ => self.in_time(self.outbox.unlink(linking)).await,
+            "link.created" => self.in_time(until, self.outbox.link(linking)).await,
+            _ => self.in_time(until, self.outbox.unlink(linking)).await,
         };
         match end {
             Ok(None) => {

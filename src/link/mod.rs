@@ -28,8 +28,11 @@ use crate::route::Planner;
 use crate::telemetry::Metrics;
 use template::Shape;
 
-/// What could not be stored or read in this time is answered 500.
-const WITHIN: Duration = Duration::from_secs(8);
+/// A call whose links could not be stored in this time, all of them, is answered 500.
+const STORED_WITHIN: Duration = Duration::from_secs(8);
+/// People wait for what an object is, and Tracker for less than 2 s (tracker.md, 5.5): the token and the store have this
+/// together.
+const SHOWN_WITHIN: Duration = Duration::from_millis(1_500);
 
 /// What a configuration makes of the protocol.
 pub struct Rules {
@@ -72,11 +75,20 @@ pub struct Application {
 }
 
 impl Application {
+    /// Until when a question that comes now is answered, of [`Clock::elapsed`].
+    pub fn shown_until(&self) -> Duration {
+        self.clock.elapsed() + SHOWN_WITHIN
+    }
+
     /// `None`: it took too long.
-    async fn in_time<T>(&self, stored: impl Future<Output = Result<T, OutboxError>>) -> Result<T, Option<OutboxError>> {
+    async fn in_time<T>(
+        &self,
+        until: Duration,
+        stored: impl Future<Output = Result<T, OutboxError>>,
+    ) -> Result<T, Option<OutboxError>> {
         tokio::select! {
             end = stored => end.map_err(Some),
-            () = self.clock.sleep(WITHIN) => Err(None),
+            () = self.clock.sleep_until_elapsed(until) => Err(None),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Whose calls are taken.
 
+use std::time::Duration;
+
 use campanile::simulator::Fault;
 use http::Method;
 use serde_json::json;
@@ -83,4 +85,24 @@ async fn a_users_own_token_is_asked_for_at_tracker() {
     let answer = world.call_as(Method::GET, "/links/channel:ops-slack", Some("OAuth a-new-t0ken"), "").await;
     assert_eq!((answer.status, &answer.json()["statusCode"]), (503, &json!(503)));
     assert!(!answer.text.contains("t0ken"), "{}", answer.text);
+}
+
+/// People look at the issue meanwhile: Tracker is asked for no longer than it waits itself.
+#[tokio::test]
+async fn what_an_object_is_is_answered_in_time_also_where_tracker_hangs() {
+    let world = linked("user").start().await;
+    let asked = world.asked_whose();
+    world.tracker().fault(Fault::HangBefore.always().method("myself"));
+    let call = world.call_as(Method::GET, "/links/channel:ops-slack", Some("OAuth a-new-t0ken"), "");
+    let asked = async {
+        while world.asked_whose() == asked {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        world.clock.pass(Duration::from_millis(1_500));
+    };
+    let both = async { tokio::join!(call, asked).0 };
+    let answer = tokio::time::timeout(Duration::from_secs(20), both).await.expect("an answer after 1.5 s");
+    assert_eq!(answer.status, 503, "{}", answer.text);
+    world.tracker().clear();
+    world.tracker().release();
 }
