@@ -120,8 +120,7 @@ fn of(object: &ObjectKey, known: &Object, zone: &TimeZone) -> Map<String, Value>
         ("status".to_owned(), status)
     }));
     info.extend(text("resolution").map(|name| ("resolution".to_owned(), json!({ "name": name }))));
-    let login = known.state.get("author").and_then(|author| author.get("login"));
-    info.extend(login.map(|login| ("assignee".to_owned(), json!({ "login": login }))));
+    // No `assignee`: in Tracker that is a person of Tracker, and the author's login is a code host's.
     info.extend(date(known.at, zone).map(|at| ("updated".to_owned(), at.into())));
     info
 }
