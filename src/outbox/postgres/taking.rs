@@ -165,8 +165,8 @@ async fn admit(core: &Core, batch: Vec<Taking>) -> Vec<Call> {
 /// `None`: what the call was a duplicate of has been forgotten since.
 type End = Option<Accepted>;
 
-/// The calls that have a guard, or came by a log, go one by one: each is stored whole or not at all. A run is a transaction of its own, and
-/// what it came to stays, whatever becomes of the next.
+/// The calls that have a guard, or came by a log, go one by one: each is stored whole or not at all. A run is a transaction
+/// of its own, and what it came to stays, whatever becomes of the next.
 async fn in_runs(core: &Core, calls: &[Call]) -> Ends<End> {
     let mut ends: Ends<End> = Vec::with_capacity(calls.len());
     for run in calls.chunk_by(|one, next| !one.goes_alone() && !next.goes_alone()) {
