@@ -9,6 +9,7 @@ use tokio_postgres::error::SqlState;
 
 use super::book::Book;
 use super::connect::{Db, Pool, Unreached};
+use super::pending::Pending;
 use super::statements::{self, Failed, Way};
 use super::wire::Wire;
 use super::words::Told;
@@ -22,8 +23,7 @@ pub struct Core {
     pub max_pending: i64,
     /// The row of the ledger that this replica adds to.
     pub shard: i16,
-    /// About so many are pending or to be routed: what this replica changed since it last counted is in it.
-    pub pending: AtomicI64,
+    pub pending: Pending,
     book: Mutex<Book>,
     pub wire: Wire,
     /// The keeper is to look at once: who is there has changed.
@@ -82,7 +82,7 @@ impl Core {
             clock,
             max_pending,
             shard,
-            pending: AtomicI64::new(0),
+            pending: Pending::default(),
             book: Mutex::default(),
             wire: Wire::default(),
             look: Notify::new(),
@@ -173,9 +173,11 @@ impl Core {
 
     /// As all replicas made it.
     pub async fn count_pending(&self) -> Result<i64, Refusal> {
-        let ledger = statements::ledger(&**self.db().await?).await?;
+        let db = self.db().await?;
+        let counting = self.pending.counting();
+        let ledger = statements::ledger(&**db).await?;
         let pending = ledger.pending + ledger.to_route;
-        self.pending.store(pending, Ordering::Relaxed);
+        self.pending.counted(pending, &counting);
         Ok(pending)
     }
 

@@ -2,7 +2,6 @@
 //! every event, for all events that come together in one statement.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use async_trait::async_trait;
@@ -93,7 +92,7 @@ async fn change(core: &Core, linking: &Linking, begins: bool) -> Result<Option<A
     whole.commit().await?;
     drop(db);
     core.committed(began);
-    core.pending.fetch_add(arrival.course.waiting() as i64, Ordering::Relaxed);
+    core.pending.add(arrival.course.waiting() as i64);
     let lanes: Vec<LaneId> = spots.iter().filter_map(Spot::known).map(|way| way.lane).collect();
     core.tell(lanes);
     core.tell_of_issues(waiting(made, planned.iter().zip(&spots)));
@@ -104,7 +103,7 @@ async fn change(core: &Core, linking: &Linking, begins: bool) -> Result<Option<A
 /// More is pending than may be.
 async fn has_room(core: &Core, arrival: &Arrival) -> Result<(), Refusal> {
     let (waiting, most) = (arrival.course.waiting() as i64, core.max_pending);
-    if waiting == 0 || core.pending.load(Ordering::Relaxed) + waiting <= most {
+    if waiting == 0 || core.pending.waiting() + waiting <= most {
         return Ok(());
     }
     let pending = core.count_pending().await?; // others may have ended some since

@@ -17,6 +17,7 @@ mod line;
 mod linking;
 mod look;
 mod migrate;
+mod pending;
 mod placing;
 mod reading;
 mod routing;

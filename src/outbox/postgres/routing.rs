@@ -38,7 +38,8 @@ pub async fn route(core: &Core, turn: &Lease, routing: &Routing) -> Result<usize
     core.committed(began);
     core.book().ended(turn.lane);
     let waits = Course::waiting_of(planned) as i64;
-    core.pending.fetch_add(waits - 1, std::sync::atomic::Ordering::Relaxed);
+    core.pending.add(waits);
+    core.pending.ended();
     let lanes: Vec<LaneId> = spots.iter().filter_map(Spot::known).map(|way| way.lane).collect();
     core.tell(lanes);
     core.tell_of_issues(waiting(made, planned.iter().zip(&spots)));

@@ -1,7 +1,6 @@
 //! The line of the settlements: lanes share a commit.
 
 use std::collections::HashSet;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -83,7 +82,7 @@ async fn together(core: &Core, unanswered: &Unanswered, batch: &[Settling]) -> R
             let mut book = core.book();
             if settled.state != State::Pending {
                 book.ended(settled.lane);
-                core.pending.fetch_sub(1, Ordering::Relaxed);
+                core.pending.ended();
             }
             if let Some(hold) = settled.hold {
                 let back = (now - core.clock.now_ms()).max(0); // while this was written

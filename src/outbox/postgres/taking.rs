@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use tokio_postgres::{GenericClient, Transaction};
@@ -126,7 +125,7 @@ pub async fn take(core: Arc<Core>, mut front: Front<Arrival, Accepted>) {
 /// Answers those that cannot be stored, and gives the others.
 async fn admit(core: &Core, batch: Vec<Taking>) -> Vec<Call> {
     let waiting: i64 = batch.iter().map(|request| request.what.course.waiting() as i64).sum();
-    let mut pending = core.pending.load(Ordering::Relaxed);
+    let mut pending = core.pending.waiting();
     if pending + waiting > core.max_pending {
         // Others may have ended some since.
         match core.count_pending().await {
@@ -260,7 +259,7 @@ fn answer(core: &Core, call: Call, end: Result<Accepted, OutboxError>) {
     let lanes = || call.spots.iter().filter_map(|spot| Some(spot.known()?.lane)).collect();
     match &end {
         Ok(Accepted::New { .. }) => {
-            core.pending.fetch_add(call.request.what.course.waiting() as i64, Ordering::Relaxed);
+            core.pending.add(call.request.what.course.waiting() as i64);
             core.tell(lanes());
         }
         // It may be stored all the same: who looks for it in vain has lost little.
