@@ -20,21 +20,6 @@ impl World {
         assert_eq!((answer.status, &answer.json()["deliveries"]), (202, &Value::Null), "{}", answer.text);
         answer.json()["event"].as_i64().unwrap()
     }
-
-    async fn event(&self, id: i64) -> Value {
-        self.api(&format!("/api/v1/events/{id}")).await["event"].clone()
-    }
-
-    async fn until_routed(&self, id: i64) -> Value {
-        for _ in 0..50_000 {
-            let event = self.event(id).await;
-            if !event["deliveries"].is_null() {
-                return event["document"].clone();
-            }
-            self.clock.pass(Duration::from_millis(100));
-        }
-        panic!("{id} was never routed");
-    }
 }
 
 #[tokio::test]

@@ -3,10 +3,11 @@
 
 mod answers;
 mod auth;
+mod moved;
 mod registration;
 mod store;
 
-use campanile::simulator::{TrackerApplication, TrackerQueue, TrackerUser};
+use campanile::simulator::{TrackerApplication, TrackerUser};
 use http::Method;
 use serde_json::{Value, json};
 
@@ -158,6 +159,7 @@ async fn a_channel_that_a_route_names_too_gets_one_message() {
     let objects = ["channel:ops-slack", "channel:ops-telegram"];
     assert_eq!(world.create_links("TEST-1", &objects).await.status, 200);
     world.accepted(&issue("TEST-1", "created")).await;
+    world.until_posted(1, 1).await;
     let rows = world.until_all("delivered").await;
     let planned: Vec<_> = rows.iter().map(|row| (&row["channel"], &row["route"], &row["template"])).collect();
     assert_eq!(
@@ -204,22 +206,4 @@ async fn a_linked_channel_hears_of_enriched_events_too() {
     assert_eq!((answer.status, &answer.json()["deliveries"]), (202, &Value::Null));
     world.until_posted(1, 0).await;
     assert_eq!(world.deliveries().await[0]["route"], "linked issue");
-}
-
-/// Tracker calls it by its new key, and the link was made with the old one.
-#[tokio::test]
-async fn a_linked_channel_hears_of_an_issue_that_was_moved() {
-    let setup = Setup { source: "kind: tracker, secret: {env: HOOK}, enrich: true", ..by_token() };
-    let tracker = setup.tracker.map(|tracker| tracker.queue(TrackerQueue::new("OPS", "Смена")));
-    let world = Setup { tracker, ..setup }.start().await;
-    assert_eq!(world.create_links("TEST-2", &["channel:ops-slack"]).await.status, 200);
-    let key = world.tracker().move_issue("TEST-2", "OPS", "maria").unwrap();
-    assert_eq!(world.trigger(&issue(&key, "updated")).await.status, 202);
-    world.until_posted(1, 0).await;
-    assert!(world.slack_texts()[0].contains(&key), "{:?}", world.slack_texts());
-    // Linked by both of its keys it is linked once.
-    assert_eq!(world.create_links(&key, &["channel:ops-slack", "channel:ops-telegram"]).await.status, 200);
-    assert_eq!(world.trigger(&issue(&key, "resolved")).await.status, 202);
-    world.until_posted(2, 1).await;
-    assert_eq!(world.until_all("delivered").await.len(), 3);
 }

@@ -281,6 +281,7 @@ contract! {
         a_link_is_made_once_with_its_event_and_outlives_its_process
         a_link_whose_event_is_refused_is_not_made
         an_issue_is_followed_by_the_channels_it_is_linked_to
+        a_link_by_any_key_of_its_issue_is_one_link
         links_are_listed_page_by_page
         what_was_told_last_of_an_object_is_what_happened_last
         an_object_is_forgotten_when_nothing_is_linked_to_it

@@ -6,9 +6,11 @@ use super::StartError;
 use super::parts::{Ground, Resolver, account_of};
 use crate::config::{self, Config};
 use crate::key::Queues;
-use crate::link::{AskWhose, Auth, Channel, Rules, Users};
+use crate::link::{AskWhose, Auth, Channel, EveryKey, Rules, Users};
 use crate::route::Planner;
+use crate::tracker::client::Client;
 use crate::tracker::guest::Guests;
+use crate::tracker::moved::every_key;
 
 /// `None`: the protocol is not spoken.
 ///
@@ -19,6 +21,7 @@ pub fn rules(
     secrets: &Resolver<'_>,
     ground: &Ground<'_>,
     planner: &Arc<Planner>,
+    tracker: Option<&Client>,
 ) -> Result<Option<Rules>, StartError> {
     let Some(links) = &config.links else { return Ok(None) };
     let auth = match &links.auth {
@@ -35,6 +38,7 @@ pub fn rules(
         create: links.create.clone(),
         remove: links.remove.clone(),
         auth,
+        every_key: tracker.map(|tracker| ask_every_key(tracker.clone())),
         icon_url: links.icon_url.clone(),
         channels: channels.collect(),
         planner: planner.clone(),
@@ -42,6 +46,13 @@ pub fn rules(
         web_url: config.tracker.web_url.as_str().to_owned(),
         time_zone: config.time_zone.clone(),
     }))
+}
+
+fn ask_every_key(tracker: Client) -> EveryKey {
+    Arc::new(move |issue| {
+        let api = tracker.free();
+        Box::pin(async move { every_key(&api, &issue).await.map_err(|error| error.to_string()) })
+    })
 }
 
 fn ask_whose(config: &Config, ground: &Ground<'_>) -> Result<AskWhose, StartError> {

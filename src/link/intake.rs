@@ -1,6 +1,7 @@
 //! Links that come and go: what Tracker tells becomes a row and an event, in one transaction.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -48,31 +49,46 @@ impl Application {
     /// See [`NotChanged`].
     pub async fn create(&self, rules: &Rules, body: &[u8], by: Option<Person>) -> Result<Changed, NotChanged> {
         let (issue, objects) = asked(rules, body).map_err(NotChanged::Refused)?;
+        let (until, keys) = (self.stored_until(), self.every_key(rules, &issue).await);
         let mut changed = Changed { issue, ..Changed::default() };
-        let until = self.stored_until();
         for object in objects {
-            let event = self.turn(rules, "link.created", (&changed.issue, &object), by.as_ref(), until).await?;
+            let keys = keys.as_deref().unwrap_or_default();
+            let event = self.turn(rules, "link.created", (&changed.issue, keys, &object), by.as_ref(), until).await?;
             changed.events.extend(event);
             changed.objects.push(object.to_string());
         }
         Ok(changed)
     }
 
-    /// Ends a link. What is gone already, or was never there, is no error.
+    /// Ends a link, also one by a key that the issue had before it was moved. What is gone already, or was never there, is
+    /// no error.
     ///
     /// # Errors
-    /// [`NotChanged::NotStored`]
+    /// [`NotChanged::NotStored`], also where nothing is linked by this key and Tracker does not tell the others.
     pub async fn remove(&self, rules: &Rules, call: Captured, by: Option<Person>) -> Result<Changed, NotChanged> {
         let issue = rules.queues.named(call.issue_key.unwrap_or_default());
         let mut changed = Changed { issue, ..Changed::default() };
         // Nothing else can have been linked.
         if let Ok(object) = call.remote_key.unwrap_or_default().parse::<ObjectKey>() {
-            let until = self.stored_until();
-            let event = self.turn(rules, "link.removed", (&changed.issue, &object), by.as_ref(), until).await?;
+            let (until, keys) = (self.stored_until(), self.every_key(rules, &changed.issue).await);
+            let known = keys.as_deref().unwrap_or_default();
+            let event = self.turn(rules, "link.removed", (&changed.issue, known, &object), by.as_ref(), until).await?;
+            if event.is_none() && keys.is_none() {
+                return Err(NotChanged::NotStored);
+            }
             changed.events.extend(event);
             changed.objects.push(object.to_string());
         }
         Ok(changed)
+    }
+
+    /// Each key that Tracker knows the issue by; none where Tracker cannot be asked. `None`: it does not answer.
+    async fn every_key(&self, rules: &Rules, issue: &str) -> Option<Arc<[String]>> {
+        let Some(every_key) = &rules.every_key else { return Some(Arc::default()) };
+        every_key(issue.to_owned())
+            .await
+            .inspect_err(|why| warn!(issue, why, "Tracker does not tell the issue's other keys"))
+            .ok()
     }
 
     fn stored_until(&self) -> Duration {
@@ -83,7 +99,7 @@ impl Application {
         &self,
         rules: &Rules,
         kind: &'static str,
-        (issue, object): (&str, &ObjectKey),
+        (issue, keys, object): (&str, &[String], &ObjectKey),
         by: Option<&Person>,
         until: Duration,
     ) -> Result<Option<EventId>, NotChanged> {
@@ -92,6 +108,7 @@ impl Application {
         let linking = Linking {
             object: object.to_string(),
             by: by.and_then(|by| by.login.clone()),
+            other_keys: keys.iter().filter(|key| *key != issue).cloned().collect(),
             arrival: self.arrival(rules, event, now).map_err(|error| {
                 warn!(issue, %object, %error, "an event of a link cannot be written");
                 NotChanged::NotStored

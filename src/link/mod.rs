@@ -9,6 +9,7 @@ pub mod object;
 pub mod template;
 
 use std::collections::BTreeMap;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -43,6 +44,8 @@ pub struct Rules {
     /// Where it tells that a link is gone.
     pub remove: Shape,
     pub auth: Auth,
+    /// `None`: Tracker cannot be asked.
+    pub every_key: Option<EveryKey>,
     pub icon_url: Option<String>,
     pub channels: BTreeMap<ChannelName, Channel>,
     pub planner: Arc<Planner>,
@@ -51,6 +54,12 @@ pub struct Rules {
     pub web_url: String,
     pub time_zone: TimeZone,
 }
+
+/// Asks Tracker for each key that the issue of this key has or had.
+///
+/// Its error is why Tracker gave no answer, for the log.
+pub type EveryKey = Arc<dyn Fn(String) -> Keys + Send + Sync>;
+type Keys = Pin<Box<dyn Future<Output = Result<Arc<[String]>, String>> + Send>>;
 
 /// A channel as an object.
 pub struct Channel {

@@ -1,5 +1,7 @@
 //! What issues are linked to in Tracker, and what is last known of the things that they can be linked to.
 
+use std::iter;
+
 use async_trait::async_trait;
 use serde::Serialize;
 use serde_json::Value;
@@ -33,6 +35,27 @@ pub struct Linking {
     /// The login of who did it, where that is known.
     pub by: Option<String>,
     pub arrival: Arrival,
+    /// What else the issue is called, or was before it was moved: a link by any of its keys is the issue's.
+    pub other_keys: Vec<String>,
+}
+
+impl Linking {
+    /// The event's issue, by which a new link is kept.
+    pub(super) fn issue(&self) -> &str {
+        self.arrival.issue.as_deref().unwrap_or_default()
+    }
+
+    pub(super) fn keys(&self) -> impl Iterator<Item = &str> {
+        iter::once(self.issue()).chain(self.other_keys.iter().map(String::as_str))
+    }
+}
+
+/// The channels that an issue is linked to.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Linked {
+    pub channels: Vec<ChannelName>,
+    /// Some issue is linked to a channel, this or another.
+    pub is_any: bool,
 }
 
 /// One row of a listing of links.
@@ -72,11 +95,11 @@ pub struct ChannelNow {
 pub trait Links: Send + Sync {
     /// Links an issue to an object. `None`: it was linked.
     async fn link(&self, linking: Linking) -> Result<Option<Accepted>, OutboxError>;
-    /// Ends a link. `None`: there was none.
+    /// Ends a link, by each of the issue's keys. `None`: there was none.
     async fn unlink(&self, linking: Linking) -> Result<Option<Accepted>, OutboxError>;
-    /// The channels that the issue is linked to, by name, whether or not any configuration has them. Whatever was
-    /// answered before by any process counts.
-    async fn linked_channels(&self, issue: &str) -> Result<Vec<ChannelName>, OutboxError>;
+    /// The channels that the issue is linked to by this key, by name, whether or not any configuration has them. Whatever
+    /// was answered before by any process counts.
+    async fn linked_channels(&self, issue: &str) -> Result<Linked, OutboxError>;
     async fn links(&self, filter: LinkFilter) -> Result<Vec<LinkRow>, OutboxError>;
     /// What is last known of a review or a bench; forgotten when retention has passed since and nothing is linked to it.
     async fn object(&self, key: &str) -> Result<Option<Object>, OutboxError>;

@@ -14,6 +14,7 @@ use super::queue::Field;
 use crate::clock::Clock;
 
 const HOUR: Duration = Duration::from_secs(3_600);
+const MINUTE: Duration = Duration::from_secs(60);
 const MOST_USERS: usize = 10_000;
 const MOST_ISSUES: usize = 10_000;
 /// Fields of queues, names of dictionaries.
@@ -35,6 +36,8 @@ pub(super) struct Inner {
     pub(super) names: Memory<&'static str, Arc<Names>>,
     /// With the time when they were asked for.
     pub(super) issues: Memory<String, (Timestamp, Arc<Issue>)>,
+    /// By each of an issue's keys: all of them.
+    pub(super) keys: Memory<String, Arc<[String]>>,
     /// By issue and kind of change: the last entry of the changelog that is too old to be looked for again.
     pub(super) entries: Memory<(String, &'static str), String>,
     /// The login of the token's owner.
@@ -48,6 +51,7 @@ impl Known {
             fields: Memory::new(&clock, HOUR, MOST_LISTS),
             names: Memory::new(&clock, HOUR, MOST_LISTS),
             issues: Memory::new(&clock, BURST, MOST_BURSTS),
+            keys: Memory::new(&clock, MINUTE, MOST_ISSUES),
             entries: Memory::new(&clock, 24 * HOUR, MOST_ISSUES),
             login: Mutex::default(),
             clock,

@@ -15,6 +15,7 @@ pub mod known;
 pub mod log;
 pub mod look;
 pub mod merge;
+pub mod moved;
 pub mod names;
 pub mod own;
 pub mod queue;

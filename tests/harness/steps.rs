@@ -62,6 +62,22 @@ impl World {
         panic!("{name} is {} and never became {value}", self.figure(name).await);
     }
 
+    pub async fn event(&self, id: i64) -> Value {
+        self.api(&format!("/api/v1/events/{id}")).await["event"].clone()
+    }
+
+    /// Moves the clock on until the event is routed; gives its document.
+    pub async fn until_routed(&self, id: i64) -> Value {
+        for _ in 0..50_000 {
+            let event = self.event(id).await;
+            if !event["deliveries"].is_null() {
+                return event["document"].clone();
+            }
+            self.clock.pass(Duration::from_millis(100));
+        }
+        panic!("{id} was never routed");
+    }
+
     /// Fires the triggers with these numbers, one after the other.
     pub async fn burst(&self, numbers: std::ops::Range<usize>) {
         for n in numbers {

@@ -50,7 +50,7 @@ async fn a_link_that_was_answered_outlives_a_kill() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_link_made_at_one_replica_counts_at_the_other_for_the_next_event() {
     let database = Database::new().await;
-    let world = Setup { store: format!("'{}'", database.url), ..by_token() }.start().await;
+    let world = Setup { store: format!("'{}'", database.url), tracker: None, ..by_token() }.start().await;
     let other = world.another_app().await;
     for n in 1..=20 {
         let key = format!("TEST-{n}");

@@ -14,14 +14,14 @@ use super::statements::{self, Calls};
 use super::taking::{Spot, make_lanes, spots, waiting};
 use crate::delivery::{EventId, Planned};
 use crate::event::ChannelName;
-use crate::outbox::links::{CHANNEL, ChannelNow, LinkFilter, LinkRow, Linking, Links, Object, channel_of};
+use crate::outbox::links::{CHANNEL, ChannelNow, LinkFilter, LinkRow, Linked, Linking, Links, Object, channel_of};
 use crate::outbox::{Accepted, Arrival, Course, LaneId, OutboxError};
 
 /// Runs until the line is closed and empty.
-pub async fn follow(core: Arc<Core>, mut front: Front<String, Vec<ChannelName>>) {
+pub async fn follow(core: Arc<Core>, mut front: Front<String, Linked>) {
     while let Some(batch) = front.next(LARGEST).await {
         match together(&core, &batch).await {
-            Ok(channels) => batch.into_iter().zip(channels).for_each(|(request, them)| request.answer(Ok(them))),
+            Ok(linked) => batch.into_iter().zip(linked).for_each(|(request, them)| request.answer(Ok(them))),
             Err(refusal) => {
                 let error = core.unanswered(refusal);
                 batch.into_iter().for_each(|request| request.answer(Err(again(&error))));
@@ -30,14 +30,18 @@ pub async fn follow(core: Arc<Core>, mut front: Front<String, Vec<ChannelName>>)
     }
 }
 
-async fn together(core: &Core, batch: &[Request<String, Vec<ChannelName>>]) -> Result<Vec<Vec<ChannelName>>, Refusal> {
+async fn together(core: &Core, batch: &[Request<String, Linked>]) -> Result<Vec<Linked>, Refusal> {
     let issues: Vec<&str> = batch.iter().map(|request| request.what.as_str()).collect();
-    let mut channels = vec![Vec::new(); issues.len()];
+    let (mut linked, mut is_any) = (vec![Linked::default(); issues.len()], false);
     core.asked();
     for (number, object) in statements::linked(&**core.db().await?, &issues, CHANNEL).await? {
-        channels[(number - 1) as usize].extend(channel_of(&object));
+        is_any = true;
+        if let Some(number) = number {
+            linked[(number - 1) as usize].channels.extend(channel_of(&object));
+        }
     }
-    Ok(channels)
+    linked.iter_mut().for_each(|linked| linked.is_any = is_any);
+    Ok(linked)
 }
 
 /// A link that begins, or ends.
@@ -59,8 +63,7 @@ pub async fn turn(core: Arc<Core>, mut front: Front<Turn, Option<Accepted>>) {
 
 /// The link, its event and deliveries: one transaction. `None`: nothing changes.
 async fn change(core: &Core, linking: &Linking, begins: bool) -> Result<Option<Accepted>, Refusal> {
-    let Linking { object, arrival, .. } = linking;
-    let issue = arrival.issue.as_deref().unwrap_or_default();
+    let arrival = &linking.arrival;
     let planned: &[Planned] = match &arrival.course {
         Course::Routed(planned) => planned,
         Course::ToRoute { .. } => &[], // an event of a link is routed as it is
@@ -71,8 +74,8 @@ async fn change(core: &Core, linking: &Linking, begins: bool) -> Result<Option<A
     let mut db = core.db().await?;
     let whole = db.transaction().await?;
     let changes = match begins {
-        true => statements::link(&whole, linking, issue).await?,
-        false => statements::unlink(&whole, object, issue).await?,
+        true => statements::link(&whole, linking).await?,
+        false => statements::unlink(&whole, linking).await?,
     };
     if !changes {
         return Ok(None);
@@ -123,7 +126,7 @@ impl Links for Postgres {
         self.links.ask(Turn { linking, begins: false }).await
     }
 
-    async fn linked_channels(&self, issue: &str) -> Result<Vec<ChannelName>, OutboxError> {
+    async fn linked_channels(&self, issue: &str) -> Result<Linked, OutboxError> {
         self.followers.ask(issue.to_owned()).await
     }
 

@@ -10,7 +10,7 @@ use super::group::{Change, Effect, Group, Refusal};
 use super::writer::Answer;
 use super::{Sqlite, statements};
 use crate::event::ChannelName;
-use crate::outbox::links::{ChannelNow, LinkFilter, LinkRow, Linking, Links, Object, channel_of};
+use crate::outbox::links::{ChannelNow, LinkFilter, LinkRow, Linked, Linking, Links, Object, channel_of};
 use crate::outbox::{Accepted, OutboxError};
 
 /// Issues, and the channels they are linked to.
@@ -19,7 +19,7 @@ pub struct Followers(RwLock<HashMap<String, Vec<ChannelName>>>);
 
 /// What a committed change makes of [`Followers`].
 pub struct Turned {
-    issue: String,
+    issues: Vec<String>,
     channel: Option<ChannelName>,
     /// Otherwise it ends.
     begins: bool,
@@ -29,43 +29,56 @@ impl Followers {
     pub fn read(db: &Connection) -> rusqlite::Result<Self> {
         let followers = Self::default();
         for (issue, object) in statements::links_to_channels(db)? {
-            followers.turn(Turned { issue, channel: channel_of(&object), begins: true });
+            followers.turn(Turned { issues: vec![issue], channel: channel_of(&object), begins: true });
         }
         Ok(followers)
     }
 
-    pub fn turn(&self, Turned { issue, channel, begins }: Turned) {
+    pub fn turn(&self, Turned { issues, channel, begins }: Turned) {
         let Some(channel) = channel else { return };
         let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        let channels = all.entry(issue.clone()).or_default();
-        channels.retain(|known| *known != channel);
-        if begins {
-            channels.push(channel);
-        } else if channels.is_empty() {
-            all.remove(&issue);
+        for issue in issues {
+            let channels = all.entry(issue.clone()).or_default();
+            channels.retain(|known| *known != channel);
+            if begins {
+                channels.push(channel.clone());
+            } else if channels.is_empty() {
+                all.remove(&issue);
+            }
         }
     }
 
-    fn of(&self, issue: &str) -> Vec<ChannelName> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).get(issue).cloned().unwrap_or_default()
+    fn of(&self, issue: &str) -> Linked {
+        let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        Linked { channels: all.get(issue).cloned().unwrap_or_default(), is_any: !all.is_empty() }
     }
 }
 
 impl Group<'_> {
     /// What may be refused is asked first: a change that is refused has written nothing.
     pub fn link(&mut self, linking: &Linking, begins: bool) -> Result<Effect, Refusal> {
-        let issue = linking.arrival.issue.as_deref().unwrap_or_default();
-        self.statements += 1;
-        if statements::is_linked(self.db, &linking.object, issue)? == begins {
+        let mut linked = Vec::new();
+        for key in linking.keys() {
+            self.statements += 1;
+            if statements::is_linked(self.db, &linking.object, key)? {
+                linked.push(key.to_owned());
+            }
+        }
+        if linked.is_empty() != begins {
             return Ok(Effect::None);
         }
         let accepted = self.accept(&linking.arrival)?;
-        self.statements += 1;
-        match begins {
-            true => statements::insert_link(self.db, linking, issue)?,
-            false => statements::delete_link(self.db, &linking.object, issue)?,
+        if begins {
+            self.statements += 1;
+            statements::insert_link(self.db, linking)?;
+            linked.push(linking.issue().to_owned());
+        } else {
+            for key in &linked {
+                self.statements += 1;
+                statements::delete_link(self.db, &linking.object, key)?;
+            }
         }
-        let turned = Turned { issue: issue.to_owned(), channel: channel_of(&linking.object), begins };
+        let turned = Turned { issues: linked, channel: channel_of(&linking.object), begins };
         Ok(match accepted {
             Effect::Accepted(accepted, places) => Effect::Linked { accepted, places, turned },
             other => other,
@@ -92,7 +105,7 @@ impl Links for Sqlite {
         self.linking(linking, false).await
     }
 
-    async fn linked_channels(&self, issue: &str) -> Result<Vec<ChannelName>, OutboxError> {
+    async fn linked_channels(&self, issue: &str) -> Result<Linked, OutboxError> {
         Ok(self.shared.followers.of(issue))
     }
 

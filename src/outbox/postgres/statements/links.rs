@@ -9,26 +9,33 @@ use crate::outbox::links::{ChannelNow, LOOKED_THROUGH, LinkFilter, LinkRow, Link
 use crate::outbox::{Arrival, Millis, OutboxError};
 
 /// Whether it is new. Another who links the same is waited for.
-pub async fn link(db: &Transaction<'_>, linking: &Linking, issue: &str) -> Result<bool> {
-    let Linking { object, by, arrival } = linking;
-    let link = "insert into links (object, issue, at, by_login) values ($1, $2, $3, $4)
+pub async fn link(db: &Transaction<'_>, linking: &Linking) -> Result<bool> {
+    let Linking { object, by, arrival, other_keys } = linking;
+    let link = "insert into links (object, issue, at, by_login) select $1, $2, $3, $4
+         where not exists (select from links where object = $1 and issue = any($5))
          on conflict (object, issue) do nothing returning id";
-    let given = given![object => TEXT, issue => TEXT, arrival.received_at => INT8, by => TEXT];
+    let given = given![
+        object => TEXT, linking.issue() => TEXT, arrival.received_at => INT8, by => TEXT, other_keys => TEXT_ARRAY
+    ];
     Ok(db.query_typed_opt(link, given).await?.is_some())
 }
 
 /// Whether it was there.
-pub async fn unlink(db: &Transaction<'_>, object: &str, issue: &str) -> Result<bool> {
-    let unlink = "delete from links where object = $1 and issue = $2 returning id";
-    Ok(db.query_typed_opt(unlink, given![object => TEXT, issue => TEXT]).await?.is_some())
+pub async fn unlink(db: &Transaction<'_>, linking: &Linking) -> Result<bool> {
+    let keys: Vec<&str> = linking.keys().collect();
+    let unlink = "delete from links where object = $1 and issue = any($2) returning id";
+    Ok(!db.query_typed(unlink, given![linking.object => TEXT, keys => TEXT_ARRAY]).await?.is_empty())
 }
 
-/// The issue's number among those asked for, from 1, and an object it is linked to whose key begins with `front`.
-pub async fn linked(db: &impl GenericClient, issues: &[&str], front: &str) -> Result<Vec<(i64, String)>> {
+/// The issue's number among those asked for, from 1, and an object it is linked to whose key begins with `front`. The first
+/// has no number and is any issue's.
+pub async fn linked(db: &impl GenericClient, issues: &[&str], front: &str) -> Result<Vec<(Option<i64>, String)>> {
     let rows = db
         .query_typed(
-            "select w.number, l.object from unnest($1) with ordinality as w (issue, number) join links l using (issue)
-             where starts_with(l.object, $2) order by l.id",
+            "(select null::bigint, object from links where starts_with(object, $2) limit 1)
+             union all
+             (select w.number, l.object from unnest($1) with ordinality as w (issue, number) join links l using (issue)
+              where starts_with(l.object, $2) order by l.id)",
             given![issues => TEXT_ARRAY, front => TEXT],
         )
         .await?;

@@ -10,11 +10,11 @@ pub fn is_linked(db: &Connection, object: &str, issue: &str) -> Result<bool> {
     db.prepare_cached("select 1 from links where object = ?1 and issue = ?2")?.exists(params![object, issue])
 }
 
-pub fn insert_link(db: &Connection, linking: &Linking, issue: &str) -> Result<()> {
-    let Linking { object, by, arrival } = linking;
+pub fn insert_link(db: &Connection, linking: &Linking) -> Result<()> {
+    let Linking { object, by, arrival, .. } = linking;
     one_row(
         db.prepare_cached("insert into links (object, issue, at, by_login) values (?1, ?2, ?3, ?4)")?
-            .execute(params![object, issue, arrival.received_at, by])?,
+            .execute(params![object, linking.issue(), arrival.received_at, by])?,
     )
 }
 
