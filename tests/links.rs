@@ -172,6 +172,24 @@ async fn a_channel_that_a_route_names_too_gets_one_message() {
 }
 
 #[tokio::test]
+async fn a_channel_that_a_route_links_hears_of_the_issue() {
+    let routes = "  - {name: critical, when: 'issue.priority.key == \"critical\"', \
+                  issue: {link: 'channel:ops-telegram'}}\n";
+    let world = by_token().routes(routes).start().await;
+    register(&world, |application| application.token(TOKEN));
+    for n in 0..2 {
+        let event = json!({"event": "updated", "key": "TEST-1", "priority": "critical", "n": n});
+        assert_eq!(world.trigger(&event).await.status, 202);
+        world.until_all("delivered").await;
+        world.until_links(1).await;
+    }
+    assert_eq!(world.links_listed().await, [("TEST-1".into(), "channel:ops-telegram".into())]);
+    world.trigger(&issue("TEST-1", "resolved")).await;
+    world.until_posted(0, 2).await; // the second change, and this
+    assert_eq!(world.tracker().callbacks().len(), 1, "what is linked is not linked again");
+}
+
+#[tokio::test]
 async fn links_are_events_that_routes_may_use_and_a_repetition_is_none() {
     let routes = "  - {name: linked, when: 'event.kind == \"link.created\" && link.kind == \"bench\"', \
                   channels: [ops-slack]}\n  - {name: gone, when: 'event.kind == \"link.removed\"', \

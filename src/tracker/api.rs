@@ -83,10 +83,10 @@ impl Api {
         self.list(self.at(&["issues", key, "remotelinks"])?, key).await
     }
 
-    /// Tracker does not call the application back: it is us.
+    /// Tracker tells the application, which is us: a channel hears of the issue from then on.
     pub async fn add_remote_link(&self, key: &str, application: &str, object: &str) -> Result<RemoteLink, Error> {
         let mut url = self.at(&["issues", key, "remotelinks"])?;
-        url.query_pairs_mut().append_pair("backlink", "false");
+        url.query_pairs_mut().append_pair("backlink", "true");
         let body = json!({"relationship": "RELATES", "key": object, "origin": application});
         let reply = self.ask(Method::POST, url, Some(&body), key).await?;
         made(&reply, "the link", |link: &RemoteLink| link.id.is_some())
