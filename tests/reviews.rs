@@ -12,7 +12,7 @@ use http::HeaderMap;
 use serde_json::Value;
 use sha2::Sha256;
 
-use crate::harness::{Answer, Setup, World};
+use crate::harness::{Answer, Client, Setup, World};
 
 /// The one under which the recorded calls are signed that were not signed at their source.
 pub const SECRET: &str = "fixture-secret";
@@ -100,7 +100,7 @@ impl Call {
         })
     }
 
-    fn header(mut self, name: &'static str, value: &str) -> Self {
+    pub fn header(mut self, name: &'static str, value: &str) -> Self {
         self.headers.insert(name, value.parse().unwrap());
         self
     }
@@ -115,7 +115,7 @@ impl Call {
         self
     }
 
-    fn signed(self, secret: &str) -> Self {
+    pub fn signed(self, secret: &str) -> Self {
         let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).unwrap();
         mac.update(&self.body);
         let hex: String = mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
@@ -138,7 +138,12 @@ impl Call {
     }
 
     pub async fn send(self, world: &World) -> Answer {
-        let call = world.http.post(&world.public_url(&format!("/hooks/{}", self.to)));
+        self.send_to(&world.http, &world.public_url("")).await
+    }
+
+    /// Of a server at this address.
+    pub async fn send_to(self, http: &Client, address: &str) -> Answer {
+        let call = http.post(&format!("{address}/hooks/{}", self.to));
         let call = self.headers.iter().fold(call, |call, (name, value)| call.header(name.as_str(), value.as_bytes()));
         call.body(self.body).await
     }

@@ -59,6 +59,12 @@ impl Secrets {
         self.matches(text.as_ref()).into()
     }
 
+    /// A call's body as it may be kept: old Giteas put the secret there too (code-hosts.md, section 7).
+    pub fn cut(&self, body: &[u8]) -> Vec<u8> {
+        let forms = self.all().flat_map(written);
+        forms.fold(body.to_vec(), |body, secret| replaced(&body, secret.as_bytes(), b"[secret]"))
+    }
+
     fn matches(&self, candidate: &[u8]) -> Choice {
         let candidate = digest(candidate);
         self.0.iter().fold(Choice::from(0), |matched, known| matched | known.digest.ct_eq(&candidate))
@@ -67,6 +73,29 @@ impl Secrets {
 
 fn digest(bytes: &[u8]) -> [u8; 32] {
     Sha256::digest(bytes).into()
+}
+
+/// A secret as it may stand in a body: as it is, in JSON, in JSON as Go writes it, and each of them in a form.
+fn written(secret: &str) -> Vec<String> {
+    let json = serde_json::Value::from(secret).to_string();
+    let json = json[1..json.len() - 1].to_owned();
+    let go = json.replace('&', "\\u0026").replace('<', "\\u003c").replace('>', "\\u003e");
+    let plain = [secret.to_owned(), json, go];
+    let in_form = plain.each_ref().map(|text| url::form_urlencoded::byte_serialize(text.as_bytes()).collect());
+    let mut forms = [plain, in_form].concat();
+    forms.dedup();
+    forms
+}
+
+fn replaced(bytes: &[u8], what: &[u8], with: &[u8]) -> Vec<u8> {
+    let (mut rest, mut done) = (bytes, Vec::with_capacity(bytes.len()));
+    while let Some(at) = rest.windows(what.len()).position(|window| window == what) {
+        done.extend_from_slice(&rest[..at]);
+        done.extend_from_slice(with);
+        rest = &rest[at + what.len()..];
+    }
+    done.extend_from_slice(rest);
+    done
 }
 
 /// The password of Basic credentials; empty when they cannot be read, which no secret is.
@@ -111,6 +140,24 @@ mod tests {
         ] {
             assert_eq!(admits(header, value), expected, "{header}: {value}");
         }
+    }
+
+    #[test]
+    fn a_body_that_is_kept_holds_no_secret() {
+        let secrets = Secrets::new(&[SecretString::from("s3cret"), SecretString::from(r#"a&b"c d"#)]);
+        for (body, kept) in [
+            (
+                &b"{\"secret\": \"s3cret\", \"s3cret\": s3cre \xff"[..],
+                &b"{\"secret\": \"[secret]\", \"[secret]\": s3cre \xff"[..],
+            ),
+            (br#"{"secret": "a&b\"c d"}"#, br#"{"secret": "[secret]"}"#),
+            (br#"{"secret": "a\u0026b\"c d"}"#, br#"{"secret": "[secret]"}"#),
+            (b"payload=%22a%5Cu0026b%5C%22c+d%22", b"payload=%22[secret]%22"),
+            (b"", b""),
+        ] {
+            assert_eq!(secrets.cut(body), kept, "{}", String::from_utf8_lossy(body));
+        }
+        assert_eq!(Secrets::new([]).cut(b"any"), b"any");
     }
 
     #[test]

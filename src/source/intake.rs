@@ -77,7 +77,8 @@ impl Intake {
                 }
             }
             Said::Unreadable { why } => {
-                let head = call.body[..call.body.len().min(KEPT_OF_UNREADABLE)].to_vec();
+                let mut head = source.secrets.cut(call.body); // the whole: one may stand across the cut
+                head.truncate(KEPT_OF_UNREADABLE);
                 let aside = Aside::Unreadable { source: source.name.clone(), at: now, why: why.clone(), head };
                 warn!(source = %source.name, why, bytes = call.body.len(), "a call could not be read");
                 match self.in_time(self.outbox.set_aside(aside)).await {
