@@ -1,5 +1,7 @@
 //! `doctor`: whether the services would accept us, and what it says where they would not. Nothing is changed anywhere.
 
+mod rows;
+
 use std::process::Command;
 
 use campanile::clock::Clock;
