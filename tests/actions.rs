@@ -183,3 +183,53 @@ async fn a_verdict_whose_issue_nobody_tells_reaches_its_channel_all_the_same() {
     assert_eq!((&event["document"]["event"]["unenriched"], event["document"].get("issue")), (&json!(true), None));
     assert_eq!(world.deliveries().await.len(), 1, "without an issue nothing is done to one");
 }
+
+/// Somebody presses "Resend" on an old delivery, and it is known no more: what people did to the issue since then stays.
+#[tokio::test]
+async fn an_old_verdict_that_is_sent_again_after_its_time_changes_nothing() {
+    let world = reviewed("").await;
+    let call = Call::recorded("bitbucket-cloud/approved");
+    let approved = call.set("pullrequest.title", "TEST-1, TEST-2").set("approval.date", "2026-05-12T09:15:00+00:00");
+    let sent = async |call: &Call| call.clone().to("reviews").send(&world).await;
+    assert_eq!(sent(&approved).await.status, 202);
+    for key in ["TEST-1", "TEST-2"] {
+        world.until_issue(key, |issue| status(issue) == "readyForTest").await;
+    }
+    world.until_all("delivered").await;
+    world.tracker().change_status("TEST-1", "inProgress", "ivan.ivanov").unwrap();
+    world.clock.pass(Duration::from_secs(7 * 24 * 3600 - 600));
+    assert_eq!((sent(&approved).await.status, world.deliveries().await.len()), (200, 4), "it is known");
+
+    world.clock.pass(Duration::from_secs(600));
+    let late = sent(&approved).await;
+    assert_eq!((late.status, &late.json()["deliveries"]), (202, &json!(4)), "{}", late.text);
+    let rows = world.until_deliveries(|rows| rows.len() == 8 && rows.iter().all(|row| row["state"] != "pending")).await;
+    let ends: Vec<_> = rows[4..].iter().map(|row| row["state"].as_str().unwrap()).collect();
+    assert_eq!(ends, ["delivered", "filtered", "delivered", "filtered"], "{rows:#?}");
+    let actions: Vec<_> = rows[4..].iter().filter(|row| row["state"] == "filtered").collect();
+    for action in &actions {
+        assert_eq!(action["reason"], "this verdict was applied before, from an earlier call");
+        assert_eq!(action["template"], "transition");
+    }
+    assert_eq!(status(&world.tracker().issue("TEST-1")), "inProgress");
+
+    // Another verdict counts, and so does this one for an issue that it has not been applied to.
+    let more = approved.clone().set("pullrequest.title", "TEST-3").anew("more");
+    assert_eq!(sent(&more).await.status, 202);
+    world.until_issue("TEST-3", |issue| status(issue) == "readyForTest").await;
+    let next = approved.clone().set("approval.date", "2026-05-19T09:15:00+00:00").anew("next");
+    assert_eq!(sent(&next).await.status, 202);
+    world.until_issue("TEST-1", |issue| status(issue) == "readyForTest").await;
+
+    // The first is older than that.
+    world.tracker().change_status("TEST-1", "inProgress", "ivan.ivanov").unwrap();
+    world.until_deliveries(|rows| rows.iter().all(|row| row["state"] != "pending")).await;
+    world.clock.pass(Duration::from_secs(7 * 24 * 3600 + 600));
+    let planned = world.deliveries().await.len();
+    assert_eq!(sent(&approved).await.status, 202);
+    let rows =
+        world.until_deliveries(|rows| rows.len() > planned && rows.iter().all(|row| row["state"] != "pending")).await;
+    let reasons: Vec<_> = rows[planned..].iter().filter_map(|row| row["reason"].as_str()).collect();
+    assert_eq!(reasons, ["a later verdict on this review was applied before"; 2], "{rows:#?}");
+    assert_eq!(status(&world.tracker().issue("TEST-1")), "inProgress");
+}

@@ -7,7 +7,7 @@ use super::deliver::{Known, Then, Way, chain};
 use super::{Plan, Runner, SETTLE_AGAIN};
 use crate::delivery::{Action, Advice, Mark, Outcome, SendError};
 use crate::event::{Document, Event};
-use crate::outbox::{Attempt, Due, Lease, Millis, Next, Part, Until};
+use crate::outbox::{Attempt, Due, Lease, Next, Part, Until};
 use crate::tracker::action::{Before, act, comment_mark};
 
 /// What a reviewer decided. A comment or another commit is no verdict and makes none out of date.
@@ -15,6 +15,7 @@ const VERDICTS: &[&str] =
     &["review.approved", "review.unapproved", "review.changes_requested", "review.merged", "review.declined"];
 
 const OVERTAKEN: &str = "a later verdict on this review was applied before";
+const REPEATED: &str = "this verdict was applied before, from an earlier call";
 
 impl Runner {
     /// Does one delivery's action. What it was rendered to is kept with the first attempt; its receipt is durable before the
@@ -33,15 +34,15 @@ impl Runner {
             Ok(event) => event,
             Err(error) => return self.end_dead(lease, due, None, format!("its event cannot be read: {error}")).await,
         };
-        let verdict = verdict(&event);
-        let (last_verdict, last_comment) = match self.known(verdict.as_ref(), issue).await {
+        let verdict = Verdict::of(&event, issue);
+        let (too_late, last_comment) = match self.known(verdict.as_ref(), issue).await {
             Ok(known) => known,
             Err(then) => return then,
         };
-        if verdict.as_ref().zip(last_verdict).is_some_and(|(verdict, last)| last > verdict.number) {
+        if let Some(reason) = too_late {
             let at = self.works.clock.now_ms();
-            tracing::info!(event = due.event.0, delivery = due.id.0, issue, at, "filtered: {OVERTAKEN}");
-            return self.end(lease, due, None, Next::Filtered { reason: OVERTAKEN.into() }).await;
+            tracing::info!(event = due.event.0, delivery = due.id.0, issue, at, "filtered: {reason}");
+            return self.end(lease, due, None, Next::Filtered { reason: reason.into() }).await;
         }
         let (action, kept) = match stored(due) {
             Some(action) => (action, true),
@@ -57,7 +58,7 @@ impl Runner {
         let started = self.works.clock.now_ms();
         let error: SendError = match act(&api, issue, &action, &before).await {
             Ok(done) => {
-                let marks = done.marks.into_iter().chain(verdict).collect();
+                let marks = done.marks.into_iter().chain(verdict.into_iter().flat_map(Verdict::marks)).collect();
                 let known = Known { marks, ..Known::default() };
                 return self.placed(lease, &mut way, (0, done.receipt), known).await.unwrap_or(Then::Next);
             }
@@ -80,15 +81,20 @@ impl Runner {
         }
     }
 
-    /// The time of the verdict that was applied last to this review, and the last comment that was placed on the issue.
-    async fn known(&self, verdict: Option<&Mark>, issue: &str) -> Result<(Option<Millis>, Option<i64>), Then> {
+    /// Why this verdict is not to be applied, and the last comment that was placed on the issue.
+    async fn known(&self, verdict: Option<&Verdict>, issue: &str) -> Result<(Option<&'static str>, Option<i64>), Then> {
         let outbox = &self.works.outbox;
         let both = async {
-            let last_verdict = match verdict {
-                Some(verdict) => outbox.mark(&verdict.name).await?,
+            let too_late = match verdict {
+                Some(Verdict { last, own }) => {
+                    let (applied_last, applied_from) = (outbox.mark(&last.name).await?, outbox.mark(&own.name).await?);
+                    let overtaken = applied_last.is_some_and(|applied| applied > last.number).then_some(OVERTAKEN);
+                    let repeated = applied_from.is_some_and(|applied| applied < own.number).then_some(REPEATED);
+                    overtaken.or(repeated)
+                }
                 None => None,
             };
-            Ok::<_, crate::outbox::OutboxError>((last_verdict, outbox.mark(&comment_mark(issue)).await?))
+            Ok::<_, crate::outbox::OutboxError>((too_late, outbox.mark(&comment_mark(issue)).await?))
         };
         both.await.map_err(|error| {
             warn!(issue, %error, "what was done to the issue before could not be looked up");
@@ -97,12 +103,31 @@ impl Runner {
     }
 }
 
-/// Which review this is a verdict on, and when it was given.
-fn verdict(event: &Event) -> Option<Mark> {
-    let (review, at) = (event.review.as_ref()?, event.event.at?);
-    let is_verdict = VERDICTS.contains(&event.event.kind.as_str());
-    is_verdict
-        .then(|| Mark { name: format!("verdict:{}:{}", event.event.source, review.key()), number: at.as_millisecond() })
+/// What is kept of a verdict once it is applied to an issue.
+struct Verdict {
+    /// The review, and when its last verdict was given.
+    last: Mark,
+    /// This very verdict, and when its call came. A person may send a call again when it is remembered no more: what people
+    /// did to the issue since then stays. All actions of one call have the same time.
+    own: Mark,
+}
+
+impl Verdict {
+    fn of(event: &Event, issue: &str) -> Option<Self> {
+        let (review, at) = (event.review.as_ref()?, event.event.at?);
+        let (source, kind, key) = (&event.event.source, event.event.kind.as_str(), review.key());
+        let reviewer = review.reviewer.as_ref();
+        let reviewer = reviewer.and_then(|it| it.login.as_deref().or(it.display.as_deref())).unwrap_or_default();
+        let received_at = event.event.received_at.as_millisecond();
+        VERDICTS.contains(&kind).then(|| Self {
+            last: Mark { name: format!("verdict:{source}:{key}"), number: at.as_millisecond() },
+            own: Mark { name: format!("applied:{source}:{key}:{issue}:{kind}:{at}:{reviewer}"), number: received_at },
+        })
+    }
+
+    fn marks(self) -> [Mark; 2] {
+        [self.last, self.own]
+    }
 }
 
 /// As it was rendered for an earlier attempt.
