@@ -1,4 +1,6 @@
-//! A link that was answered is kept, and counts at every replica.
+//! A link that was answered is kept, and counts at every replica; where the store hangs, Tracker is answered in time.
+
+use std::time::Duration;
 
 use campanile::clock::Clock;
 use campanile::simulator::{SlackSimulator, TelegramSimulator};
@@ -6,8 +8,8 @@ use serde_json::json;
 
 use super::{TOKEN, by_token};
 use crate::harness::child::{self, Bridge};
-use crate::harness::postgres::Database;
-use crate::harness::{Client, HOOK_SECRET, LOOPBACK, Setup, issue};
+use crate::harness::postgres::{Database, connect};
+use crate::harness::{Client, HOOK_SECRET, LOOPBACK, Setup, World, issue};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_link_that_was_answered_outlives_a_kill() {
@@ -70,7 +72,95 @@ async fn a_link_made_at_one_replica_counts_at_the_other_for_the_next_event() {
     let clock = world.clock.clone();
     let stop = other.stop();
     tokio::pin!(stop);
-    while tokio::time::timeout(std::time::Duration::from_millis(4), &mut stop).await.is_err() {
-        clock.pass(std::time::Duration::from_millis(100));
+    while tokio::time::timeout(Duration::from_millis(4), &mut stop).await.is_err() {
+        clock.pass(Duration::from_millis(100));
     }
+}
+
+/// Whoever wants this table waits, until the client commits.
+async fn hold(client: &tokio_postgres::Client, table: &str) {
+    client.batch_execute(&format!("begin; lock table {table} in access exclusive mode")).await.unwrap();
+}
+
+/// Returns when so many wait for a table.
+async fn until_waiting(client: &tokio_postgres::Client, table: &str, wanted: i64) {
+    let waiting = "select count(*) from pg_locks where not granted and relation = $1::text::regclass";
+    while client.query_one(waiting, &[&table]).await.unwrap().get::<_, i64>(0) != wanted {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+/// What does not come on the held clock never comes.
+async fn in_time<T>(what: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(20), what).await.expect("an answer in time")
+}
+
+async fn on_postgres() -> (World, Database) {
+    let database = Database::new().await;
+    (Setup { store: format!("'{}'", database.url), ..by_token() }.start().await, database)
+}
+
+/// People look at the issue meanwhile.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_object_is_is_answered_in_time_also_where_the_store_hangs() {
+    let (world, database) = on_postgres().await;
+    let (other, look) = (connect(&database.url).await, connect(&database.url).await);
+    for (table, object, status) in [("objects", "bench:feature/TEST-1", 404), ("channels", "channel:ops-slack", 200)] {
+        hold(&other, table).await;
+        let pass = async {
+            until_waiting(&look, table, 1).await;
+            world.clock.pass(Duration::from_millis(1_500));
+        };
+        let answer = in_time(async { tokio::join!(world.object_info(object), pass).0 }).await;
+        assert_eq!(answer.status, 500, "{object}: {}", answer.text);
+        let said = json!({"errors": {}, "errorMessages": ["the store does not answer; ask again"], "statusCode": 500});
+        assert_eq!(answer.json(), said);
+        other.batch_execute("commit").await.unwrap();
+        assert_eq!(in_time(world.object_info(object)).await.status, status, "{object}");
+    }
+}
+
+/// Tracker waits for all objects of a call together: what the first took is not there for the second.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn links_that_take_too_long_together_are_answered_as_not_stored() {
+    let (world, database) = on_postgres().await;
+    let objects = ["bench:feature/TEST-1", "channel:ops-slack", "channel:ops-telegram"];
+    let (other, next, look) =
+        (connect(&database.url).await, connect(&database.url).await, connect(&database.url).await);
+    hold(&other, "links").await;
+    let pass = async {
+        until_waiting(&look, "links", 1).await;
+        // Behind the first object, and before the second.
+        let held = tokio::spawn(async move {
+            hold(&next, "links").await;
+            next
+        });
+        until_waiting(&look, "links", 2).await;
+        world.clock.pass(Duration::from_secs(5));
+        other.batch_execute("commit").await.unwrap();
+        let next = held.await.unwrap();
+        until_waiting(&look, "links", 1).await;
+        world.clock.pass(Duration::from_secs(3));
+        next
+    };
+    let (answer, next) = in_time(async { tokio::join!(world.create_links("TEST-1", &objects), pass) }).await;
+    assert_eq!((answer.status, &answer.json()["errorMessages"]), (500, &json!(["not stored; call again"])));
+    next.batch_execute("commit").await.unwrap();
+    // The same call adds what is missing, and makes nothing twice.
+    assert_eq!(in_time(world.create_links("TEST-1", &objects)).await.status, 200);
+    let mut linked: Vec<_> = world.links_listed().await.into_iter().map(|(_, object)| object).collect();
+    linked.sort();
+    assert_eq!(linked, objects);
+    assert_eq!(world.event_kinds().await, ["link.created"; 3]);
+
+    // A link that ends has as long.
+    hold(&other, "links").await;
+    let pass = async {
+        until_waiting(&look, "links", 1).await;
+        world.clock.pass(Duration::from_secs(8));
+    };
+    let answer = in_time(async { tokio::join!(world.remove_link("channel:ops-slack", "TEST-1"), pass).0 }).await;
+    assert_eq!(answer.status, 500, "{}", answer.text);
+    other.batch_execute("commit").await.unwrap();
+    assert_eq!(in_time(world.remove_link("channel:ops-slack", "TEST-1")).await.status, 204);
 }
