@@ -197,7 +197,7 @@ async fn links_are_events_that_routes_may_use_and_a_repetition_is_none() {
     let world = by_token().routes(routes).start().await;
     for _ in 0..3 {
         let post = world.create_links("TEST-1", &["bench:feature/TEST-1", "bench:feature/TEST-1"]).await;
-        assert_eq!(post.status, 200, "{}", post.text);
+        assert_eq!((post.status, &post.json()["entityIds"]), (200, &json!(["bench:feature/TEST-1"])), "{}", post.text);
     }
     world.until_posted(1, 0).await;
     assert!(world.slack_texts()[0].contains("TEST-1"), "{:?}", world.slack_texts());

@@ -64,6 +64,8 @@ async fn tracker_is_asked_once_in_minutes_for_a_known_token_and_sooner_for_an_un
         assert_eq!(auth.admit(&head("OAuth late")).await, Err(Denied::NobodyKnows));
     }
     assert_eq!(count(), 6, "what is not known is not remembered");
+    assert_eq!(auth.admit(&head("Bearer good")).await, Err(Denied::Wrong), "its word is a part of it");
+    assert_eq!(count(), 7);
 }
 
 #[tokio::test]
@@ -99,4 +101,30 @@ async fn who_waits_for_a_turn_to_ask_waits_no_longer_than_for_an_answer() {
         assert_eq!(call.await.unwrap(), Err(Denied::NobodyKnows));
     }
     assert!(auth.admit(&head("OAuth good")).await.is_ok());
+}
+
+#[tokio::test]
+async fn who_waited_for_a_turn_hears_what_another_was_told_meanwhile() {
+    let (auth, clock, asked) = users();
+    let auth = Arc::new(auth);
+    let call = |value: String| {
+        let auth = auth.clone();
+        tokio::spawn(async move { auth.admit(&head(&value)).await })
+    };
+    let settled = async || {
+        for _ in 0..1_000 {
+            tokio::task::yield_now().await;
+        }
+    };
+    let _busy: Vec<_> = (0..MOST_QUESTIONS).map(|n| call(format!("OAuth never{n}"))).collect();
+    settled().await;
+    clock.pass(ANSWERED_WITHIN / 2);
+    let waiting = [call("OAuth good".into()), call("OAuth good".into())];
+    settled().await;
+    clock.pass(ANSWERED_WITHIN / 2);
+    settled().await;
+    for call in waiting {
+        assert!(call.is_finished() && call.await.unwrap().is_ok());
+    }
+    assert_eq!(asked.load(Ordering::Relaxed), MOST_QUESTIONS + 1);
 }

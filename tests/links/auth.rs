@@ -7,7 +7,7 @@ use http::Method;
 use serde_json::json;
 
 use super::{MARIAS_TOKEN, TOKEN, by_token, linked, register};
-use crate::harness::{Answer, World, issue};
+use crate::harness::{Answer, TRACKER_TOKEN, World, issue};
 
 impl World {
     async fn call_as(&self, method: Method, path: &str, authorization: Option<&str>, body: &str) -> Answer {
@@ -25,18 +25,13 @@ impl World {
         [get.status, post.status, delete.status]
     }
 
+    /// By the tokens of callers: the bridge asks for its own name too, whenever it comes to that.
     fn asked_whose(&self) -> usize {
-        self.tracker().arrivals().iter().filter(|call| call.method == "myself").count()
-    }
-
-    /// The first question is for the bridge's own token.
-    async fn until_asked_whose(&self, questions: usize) {
-        let look = async {
-            while self.asked_whose() < questions {
-                tokio::time::sleep(Duration::from_millis(2)).await;
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(30), look).await.expect("Tracker is asked");
+        self.tracker()
+            .arrivals()
+            .iter()
+            .filter(|call| call.method == "myself" && call.token.as_deref() != Some(TRACKER_TOKEN))
+            .count()
     }
 }
 
@@ -48,6 +43,9 @@ async fn only_the_registered_token_opens() {
     }
     for value in [None, Some("OAuth other"), Some("links-t0ken"), Some("OAuth "), Some("Basic links-t0ken")] {
         assert_eq!(world.all_three(value).await, [401, 401, 401], "{value:?}");
+    }
+    for near in ["OAuth links-t0ke", "OAuth links-t0kens", "OAuth Links-t0ken", "OAuth inks-t0ken"] {
+        assert_eq!(world.all_three(Some(near)).await, [401, 401, 401], "{near}");
     }
     assert_eq!(world.event_kinds().await.len(), 6, "nothing came of the others");
     // Before anything is read.
@@ -97,15 +95,50 @@ async fn a_users_own_token_is_asked_for_at_tracker() {
     assert!(!answer.text.contains("t0ken"), "{}", answer.text);
 }
 
+/// Tracker's word counts for minutes, and no longer: whose rights are taken is out, and who has got them is in.
+#[tokio::test]
+async fn who_is_of_another_organisation_by_now_is_kept_out() {
+    let world = linked("user").start().await;
+    let maria = format!("OAuth {MARIAS_TOKEN}");
+    assert_eq!(world.all_three(Some(&maria)).await, [200, 200, 204]);
+    for near in [&maria[..maria.len() - 1], &format!("{maria}s")] {
+        assert_eq!(world.all_three(Some(near)).await, [401, 401, 401], "{near} is another token");
+    }
+    world.tracker().fault(Fault::error("403 Организация недоступна.").always().method("myself"));
+    assert_eq!(world.all_three(Some(&maria)).await, [200, 200, 204]);
+    world.clock.pass(Duration::from_secs(5 * 60));
+    assert_eq!(world.all_three(Some(&maria)).await, [401, 401, 401]);
+    world.tracker().clear();
+    assert_eq!(world.all_three(Some(&maria)).await, [401, 401, 401], "so it was said just now");
+    world.clock.pass(Duration::from_secs(30));
+    assert_eq!(world.all_three(Some(&maria)).await, [200, 200, 204]);
+    assert_eq!(world.event_kinds().await.len(), 6, "nothing came of the refused ones");
+}
+
+/// A proxy's page says nothing of anybody.
+#[tokio::test]
+async fn an_answer_that_names_no_user_lets_nobody_in() {
+    let world = linked("user").start().await;
+    for status in [200, 204, 302, 404] {
+        world.tracker().clear();
+        let page = Fault::Status { status, body: "<html>sign in</html>".into() };
+        world.tracker().fault(page.always().method("myself"));
+        assert_eq!(world.all_three(Some(&format!("OAuth {MARIAS_TOKEN}"))).await, [503, 503, 503], "{status}");
+    }
+    assert!(world.event_kinds().await.is_empty());
+}
+
 /// People look at the issue meanwhile: Tracker is asked for no longer than it waits itself.
 #[tokio::test]
 async fn what_an_object_is_is_answered_in_time_also_where_tracker_hangs() {
     let world = linked("user").start().await;
-    world.until_asked_whose(1).await; // who we are ourselves
+    let asked = world.asked_whose();
     world.tracker().fault(Fault::HangBefore.always().method("myself"));
     let call = world.call_as(Method::GET, "/links/channel:ops-slack", Some("OAuth a-new-t0ken"), "");
     let asked = async {
-        world.until_asked_whose(2).await;
+        while world.asked_whose() == asked {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
         world.clock.pass(Duration::from_millis(1_500));
     };
     let both = async { tokio::join!(call, asked).0 };

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use campanile::clock::Clock;
 use campanile::simulator::{SlackSimulator, TelegramSimulator};
+use futures_util::future::join_all;
 use serde_json::json;
 
 use super::{TOKEN, by_token};
@@ -163,4 +164,75 @@ async fn links_that_take_too_long_together_are_answered_as_not_stored() {
     assert_eq!(answer.status, 500, "{}", answer.text);
     other.batch_execute("commit").await.unwrap();
     assert_eq!(in_time(world.remove_link("channel:ops-slack", "TEST-1")).await.status, 204);
+}
+
+/// A database that takes the one and not the other has taken nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_link_stands_with_its_event_or_not_at_all() {
+    let database = Database::new().await;
+    let world = Setup { store: format!("'{}'", database.url), ..by_token() }.start().await;
+    let db = connect(&database.url).await;
+    let no_events = "create or replace function no() returns trigger language plpgsql as
+         $$ begin raise exception 'not now'; end $$;
+         create trigger no before insert on events for each row execute function no()";
+    let link = ("TEST-1".to_owned(), "channel:ops-slack".to_owned());
+
+    db.batch_execute(no_events).await.unwrap();
+    assert_eq!(world.create_links("TEST-1", &["channel:ops-slack"]).await.status, 500);
+    assert!(world.links_listed().await.is_empty());
+    db.batch_execute("drop trigger no on events").await.unwrap();
+    assert_eq!(
+        world.create_links("TEST-1", &["channel:ops-slack"]).await.json()["events"].as_array().unwrap().len(),
+        1
+    );
+    assert_eq!(world.links_listed().await, std::slice::from_ref(&link));
+
+    db.batch_execute(no_events).await.unwrap();
+    assert_eq!(world.remove_link("channel:ops-slack", "TEST-1").await.status, 500);
+    assert_eq!(world.links_listed().await, [link]);
+    db.batch_execute("drop trigger no on events").await.unwrap();
+    assert_eq!(world.remove_link("channel:ops-slack", "TEST-1").await.status, 204);
+    assert!(world.links_listed().await.is_empty());
+    assert_eq!(world.event_kinds().await, ["link.created", "link.removed"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_replicas_that_link_the_same_at_once_one_makes_the_event() {
+    let database = Database::new().await;
+    let world = Setup { store: format!("'{}'", database.url), ..by_token() }.start().await;
+    let other = world.another_app().await;
+    let other_url = format!("http://{}", other.public);
+    let at = async |url: &str, n: usize| {
+        let call = world.http.post(&format!("{url}/links")).header("authorization", format!("OAuth {TOKEN}"));
+        let answer = call.json(&json!({"issueKey": format!("TEST-{n}"), "entityIds": ["bench:a"]})).await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+        answer.json()["events"].as_array().unwrap().len()
+    };
+    let own_url = world.public_url("");
+    for n in 1..=20 {
+        let (one, two) = tokio::join!(at(&own_url, n), at(&other_url, n));
+        assert_eq!(one + two, 1, "TEST-{n}");
+    }
+    assert_eq!(world.links_listed().await.len(), 20);
+    drop(other);
+}
+
+/// Whose channels are asked for together.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_issues_that_are_told_at_once_each_has_its_own_channels() {
+    const ISSUES: usize = 40;
+    let database = Database::new().await;
+    let world = Setup { store: format!("'{}'", database.url), ..by_token() }.start().await;
+    let channel = |n: usize| ["ops-slack", "ops-telegram"][n % 2];
+    for n in 1..=ISSUES {
+        let object = format!("channel:{}", channel(n));
+        assert_eq!(world.create_links(&format!("TEST-{n}"), &[&object]).await.status, 200);
+    }
+    let accepted = (1..=ISSUES).map(async |n| (world.accepted(&issue(&format!("TEST-{n}"), "created")).await, n));
+    for (event, n) in join_all(accepted).await {
+        let shown = world.api(&format!("/api/v1/events/{event}")).await;
+        let rows = shown["deliveries"].as_array().unwrap();
+        let led: Vec<_> = rows.iter().map(|row| row["channel"].as_str().unwrap()).collect();
+        assert_eq!(led, [channel(n)], "TEST-{n}");
+    }
 }
