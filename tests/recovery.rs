@@ -2,6 +2,7 @@
 
 mod door;
 mod killed;
+mod rounds;
 
 use std::time::Duration;
 
@@ -401,70 +402,4 @@ async fn without_an_address_of_its_own_a_bridge_asks_for_no_log() {
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
     assert_eq!(world.tracker().requests("triggers"), 0);
-}
-
-#[tokio::test]
-async fn a_round_asks_a_hundred_questions_at_most_and_the_next_one_goes_on() {
-    const QUEUES: usize = 20; // one question for the triggers of each, and five for what they called
-    let setup = usual();
-    let names: Vec<String> = (b'A'..).take(QUEUES).map(|letter| format!("Q{}", char::from(letter))).collect();
-    let tracker = setup.tracker.clone().map(|tracker| {
-        names.iter().fold(tracker, |tracker, name| {
-            let issue = TrackerIssue::new(format!("{name}-1"), "so");
-            tracker.queue(TrackerQueue::new(name.as_str(), "Очередь")).issue(issue)
-        })
-    });
-    let mut connected = Connected::without_triggers(Setup { tracker, ..setup }).await;
-    connected.stop().await;
-    connected.door.leads_to(Behind::Page(503));
-    for name in &names {
-        for watched in Watched::ALL {
-            let trigger = trigger(watched, &connected.door.url, HOOK_SECRET);
-            connected.world.tracker().make_trigger(name, &trigger).unwrap();
-        }
-        connected.world.tracker().comment(&format!("{name}-1"), "so", "ivan.ivanov").unwrap();
-    }
-    connected.until_tried(QUEUES).await;
-    connected.world.clock.pass(HOUR);
-    let tracker = connected.world.tracker();
-    let before = tracker.requests("triggers") + tracker.requests("webhook_log");
-    let queues = format!("queues: [{}]", names.join(", "));
-    let path = connected.world.config_path();
-    let text = std::fs::read_to_string(&path).unwrap();
-    std::fs::write(&path, text.replacen("queues: [TEST]", &queues, 1)).unwrap();
-    connected.start().await;
-    let asked = || connected.world.tracker().requests("triggers") + connected.world.tracker().requests("webhook_log");
-    connected.until(|| asked() - before >= 100).await;
-    // Two minutes: the next round comes five after this one.
-    for _ in 0..120 {
-        connected.world.clock.pass(SECOND);
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
-    assert_eq!(asked() - before, 100);
-    let recovered = connected.recovered().await as usize;
-    assert!((1..QUEUES).contains(&recovered), "{recovered}");
-    connected.until_posted(QUEUES as u64).await;
-    assert_eq!(connected.recovered().await as usize, QUEUES);
-}
-
-#[tokio::test]
-async fn a_renewed_token_ends_the_hour() {
-    let setup = usual();
-    let robot = TrackerUser::new("campanile-bot", "Робот", "Кампанилы").without_rights();
-    let tracker = setup.tracker.clone().map(|tracker| tracker.user(robot));
-    let mut connected = Connected::new(Setup { tracker, ..setup }).await;
-    let token = connected.world.folder.path().join("token");
-    std::fs::write(&token, TRACKER_TOKEN).unwrap();
-    connected.world.restart_with(|text| text.replace("token: {env: TRACKER_TOKEN}", "token: {file: token}")).await;
-    let asked = || connected.world.tracker().requests("triggers");
-    connected.world.until_figure("campanile_recovery_refused{queue=\"TEST\"}", 1.0, SECOND).await;
-    let before = asked();
-    connected.world.tracker().renew_token("y0_renewed", "campanile-bot");
-    std::fs::write(&token, "y0_renewed").unwrap();
-    // Six minutes, of an hour: the next round.
-    for _ in 0..360 {
-        connected.world.clock.pass(SECOND);
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
-    assert_eq!(asked(), before + 1, "the new one is tried, once");
 }
