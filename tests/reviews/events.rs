@@ -244,6 +244,9 @@ async fn gitea_by_its_header_and_its_action() {
     check("review-approved", "pull_request_approved", &[], "approved").await;
     check("review-approved", "pull_request_rejected", &[], "changes_requested").await;
     check("review-approved", "pull_request_comment", &[], "commented").await;
+    check("review-approved", "pull_request_review_approved", &[], "approved").await;
+    check("review-approved", "pull_request_review_rejected", &[], "changes_requested").await;
+    check("review-approved", "pull_request_review_comment", &[], "commented").await;
     for (action, verdict) in [
         ("opened", "opened"),
         ("reopened", "opened"),
