@@ -3,8 +3,10 @@
 
 use campanile::config;
 use campanile::event::Document;
-use campanile::template::Templates;
+use campanile::message::{Block, Language, Message};
+use campanile::template::{Locale, Templates};
 use campanile::tracker::import::{Hosts, import};
+use jiff::tz::TimeZone;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -202,6 +204,91 @@ proptest! {
         std::fs::write(folder.path().join(format!("{name}.md.hbs")), &template).unwrap();
         prop_assert_eq!(Templates::load(Some(folder.path())).1, vec![], "{}", template);
     }
+
+    /// Where a text has no markup, none comes of it.
+    #[test]
+    fn what_looks_like_markup_is_said_as_it_stands(
+        text in "([-+=*_~`<>|!&;:.#{}()\\[\\]\\\\ \n1a]|\n[-+=#>1] ?|[*_~`a][a-][*_~`a]|~~a~~|&amp;|<b>|!\\[a\\]\\(b\\)){1,12}",
+    ) {
+        prop_assume!(has_no_variable(&text));
+        let said = said("https://api.telegram.org/bot1:t/sendMessage", &text)?;
+        prop_assert_eq!(bare(&said.text), bare(&text));
+        prop_assert!(said.plain, "{:?}", said.message);
+    }
+
+    #[test]
+    fn a_link_of_a_text_leads_where_it_led(
+        label in "[-a*_~`!&#{}().\\[\\]\\\\]{1,8}",
+        way in "[a(){} \\\\]{0,6}[a(){}\\\\]",
+    ) {
+        let text = format!("<https://a.b/{way}|{label}>");
+        prop_assume!(has_no_variable(&text));
+        let said = said("https://hooks.slack.com/services/T0/B0/x", &text)?;
+        let written = |c: char| if c == 'a' { "a".into() } else { format!("%{:02X}", u32::from(c)) };
+        let target = format!("https://a.b/{}", way.chars().map(written).collect::<String>());
+        prop_assert_eq!((bare(&said.text), said.links), (bare(&label), vec![target]));
+    }
+
+    #[test]
+    fn code_of_a_text_is_said_as_it_stands(
+        fence in "(`|```)",
+        code in "\n?[-a{}#!.()\\[\\]\\\\]{1,6}\n?",
+    ) {
+        prop_assume!(has_no_variable(&code));
+        let said = said("https://hooks.slack.com/services/T0/B0/x", &format!("a {fence}{code}{fence} b"))?;
+        prop_assert_eq!(bare(&said.text).replace('`', ""), bare(&format!("a{code}b")));
+        let is_code = !code.contains(['{', '}', '\\']);
+        prop_assert_eq!(said.text.contains('`'), !is_code, "{:?}", said.message);
+    }
+}
+
+/// What an imported text says.
+struct Says {
+    message: Message,
+    text: String,
+    links: Vec<String>,
+    /// Paragraphs without any style.
+    plain: bool,
+}
+
+fn said(endpoint: &str, text: &str) -> Result<Says, TestCaseError> {
+    let mut made = trigger("Any", became("closed"), endpoint, "");
+    made["id"] = 1.into();
+    made["actions"][0]["body"] = json!({"chat_id": 5, "text": text});
+    let made = serde_json::from_str(&made.to_string()).unwrap();
+    let proposal = import("TEST", &[made], HOSTS, &[]);
+    let Some((name, template)) = proposal.routes[0].template.clone() else {
+        return Err(TestCaseError::reject("a text that says nothing is none"));
+    };
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join(format!("{name}.md.hbs")), &template).unwrap();
+    let (templates, findings) = Templates::load(Some(folder.path()));
+    prop_assert_eq!(findings, vec![], "{}", template);
+    let document = json!({"event": {"kind": "issue.updated"}, "issue": {"key": "TEST-1"}});
+    let locale = Locale { language: Language::En, time_zone: TimeZone::UTC };
+    let rendered = templates.render_for_issue(&name, &Document::from(&document), &locale);
+    let message = rendered.map_err(|error| TestCaseError::fail(format!("{error}: {template}")))?;
+    let runs = message.blocks.iter().flat_map(|block| match block {
+        Block::Paragraph(runs) | Block::Quote(runs) | Block::Item { runs, .. } => runs.as_slice(),
+        Block::Code { .. } => &[],
+    });
+    let links = runs.filter_map(|run| run.link.as_ref()).map(|link| link.as_str().to_owned()).collect();
+    let plain = message
+        .blocks
+        .iter()
+        .all(|block| matches!(block, Block::Paragraph(runs) if runs.iter().all(|run| run.style == Default::default())));
+    let text = message.blocks.iter().flat_map(|block| block.texts()).collect();
+    Ok(Says { text, links, plain, message })
+}
+
+/// Whatever is in it.
+fn has_no_variable(text: &str) -> bool {
+    !text.split_once("{{").is_some_and(|(_, behind)| behind.contains("}}"))
+}
+
+/// Without white space, of which Markdown keeps its own.
+fn bare(text: &str) -> String {
+    text.split_whitespace().collect()
 }
 
 /// Each kind of condition that is carried over, as a route that `check` takes, and that an event with nothing but a key

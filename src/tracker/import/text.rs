@@ -83,7 +83,7 @@ impl Writer<'_> {
             let _ = write!(out, "&#{};", u32::from(c));
         } else {
             let at_line = self.line_begins && matches!(c, '-' | '+' | '=');
-            let number = c == '.' && ends_with_number(out);
+            let number = matches!(c, '.' | ')') && ends_with_number(out);
             if at_line || number || matches!(c, '`' | '*' | '_' | '[' | ']' | '<' | '>' | '~' | '#' | '&' | '!') {
                 out.push('\\');
             }
@@ -248,7 +248,7 @@ fn is_address(text: &str) -> bool {
     ["https://", "http://", "mailto:", "tel:"].iter().any(|scheme| text.starts_with(scheme))
 }
 
-/// A line `1.` begins a list.
+/// A line `1.` or `1)` begins a list.
 fn ends_with_number(text: &str) -> bool {
     let line = text.rsplit('\n').next().unwrap_or_default();
     !line.is_empty() && line.chars().all(|c| c.is_ascii_digit())
@@ -289,7 +289,7 @@ mod tests {
                 "**New** [{{issue.key}}]({{issue.url}}) \\& so",
             ),
             ("{KEY} \\KEY `{`", M::Markdown, "&#123;{{issue.key}}&#125; &#92;{{issue.key}} \\`&#123;\\`"),
-            ("- *no* marks\n1. KEY #1", M::None, "\\- \\*no\\* marks\n1\\. {{issue.key}} \\#1"),
+            ("- *no* marks\n1. KEY #1\n2) so", M::None, "\\- \\*no\\* marks\n1\\. {{issue.key}} \\#1\n2\\) so"),
         ] {
             assert_eq!(template(text, markup), expected, "{text}");
         }
