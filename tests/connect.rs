@@ -371,3 +371,34 @@ async fn what_calls_the_address_before_is_switched_off_with_the_rest() {
     world.run_public(&["disconnect", "TEST", "--was", "https://old.example.com"]).await.done();
     assert_eq!(world.named("created")["active"], false);
 }
+
+/// Of another bridge, of another source, or people's own.
+#[tokio::test]
+async fn with_the_address_before_the_triggers_of_others_stay_as_they_are() {
+    let world = start().await;
+    before(&world, Watched::Created);
+    let ours = "Campanile tracker: created";
+    for (name, endpoint) in [
+        (ours, "https://third.example.com/hooks/tracker"),
+        (ours, "https://old.example.com/hooks/another"),
+        (ours, "https://old.example.com/hooks/tracker-2"),
+        (ours, "https://old.example.com.example.net/hooks/tracker"),
+        ("Campanile tracker: created (mine)", "https://old.example.com/hooks/tracker"),
+        ("Campanile another: created", "https://old.example.com/hooks/tracker"),
+        ("campanile tracker: created", "https://old.example.com/hooks/tracker"),
+    ] {
+        let secret = HOOK_SECRET.to_owned().into();
+        let mut made = Wanted::of(Watched::Created, "https://old.example.com", "tracker", &secret).json();
+        made["name"] = name.into();
+        made["actions"][0]["endpoint"] = endpoint.into();
+        world.tracker().make_trigger("TEST", &made).unwrap();
+    }
+    let standing = world.standing();
+    for command in ["connect", "disconnect"] {
+        world.run_public(&[command, "TEST", "--events", "created", "--was", "https://old.example.com"]).await.done();
+        assert_eq!(world.standing()[1..], standing[1..], "{command}");
+    }
+    let first = &world.standing()[0];
+    let endpoint = &first["actions"][0]["endpoint"];
+    assert_eq!((endpoint.as_str(), &first["active"]), (Some(&*world.public_url("/hooks/tracker")), &json!(false)));
+}
