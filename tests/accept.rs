@@ -107,6 +107,10 @@ async fn the_secret_may_stand_in_the_path_where_the_source_allows_it() {
     assert_eq!(world.http.post(&right).json(&numbered(0)).await.status, 202);
     let wrong = world.public_url("/hooks/tracker/guess");
     assert_eq!(world.http.post(&wrong).json(&numbered(1)).await.status, 401);
+    let world = Setup::default().only_slack().start().await;
+    let right = world.public_url(&format!("/hooks/tracker/{HOOK_SECRET}"));
+    let answer = world.http.post(&right).header("authorization", HOOK_SECRET).json(&numbered(2)).await;
+    assert_eq!(answer.status, 404, "where it does not, nothing is behind the source's name");
 }
 
 #[tokio::test]
