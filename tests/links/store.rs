@@ -52,8 +52,7 @@ async fn a_link_that_was_answered_outlives_a_kill() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_link_made_at_one_replica_counts_at_the_other_for_the_next_event() {
-    let database = Database::new().await;
-    let world = Setup { store: format!("'{}'", database.url), tracker: None, ..by_token() }.start().await;
+    let (world, database) = on_postgres().await;
     let other = world.another_app().await;
     for n in 1..=20 {
         let key = format!("TEST-{n}");
@@ -99,7 +98,7 @@ async fn in_time<T>(what: impl Future<Output = T>) -> T {
 
 async fn on_postgres() -> (World, Database) {
     let database = Database::new().await;
-    (Setup { store: format!("'{}'", database.url), ..by_token() }.start().await, database)
+    (Setup { store: format!("'{}'", database.url), tracker: None, ..by_token() }.start().await, database)
 }
 
 /// People look at the issue meanwhile.
@@ -173,8 +172,7 @@ async fn links_that_take_too_long_together_are_answered_as_not_stored() {
 /// A database that takes the one and not the other has taken nothing.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_link_stands_with_its_event_or_not_at_all() {
-    let database = Database::new().await;
-    let world = Setup { store: format!("'{}'", database.url), ..by_token() }.start().await;
+    let (world, database) = on_postgres().await;
     let db = connect(&database.url).await;
     let no_events = "create or replace function no() returns trigger language plpgsql as
          $$ begin raise exception 'not now'; end $$;
@@ -202,8 +200,7 @@ async fn a_link_stands_with_its_event_or_not_at_all() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_two_replicas_that_link_the_same_at_once_one_makes_the_event() {
-    let database = Database::new().await;
-    let world = Setup { store: format!("'{}'", database.url), ..by_token() }.start().await;
+    let (world, database) = on_postgres().await;
     let other = world.another_app().await;
     let other_url = format!("http://{}", other.public);
     let at = async |url: &str, n: usize| {
@@ -225,8 +222,7 @@ async fn of_two_replicas_that_link_the_same_at_once_one_makes_the_event() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_issues_that_are_told_at_once_each_has_its_own_channels() {
     const ISSUES: usize = 40;
-    let database = Database::new().await;
-    let world = Setup { store: format!("'{}'", database.url), ..by_token() }.start().await;
+    let (world, database) = on_postgres().await;
     let channel = |n: usize| ["ops-slack", "ops-telegram"][n % 2];
     for n in 1..=ISSUES {
         let object = format!("channel:{}", channel(n));
