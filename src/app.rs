@@ -8,7 +8,7 @@ mod tracker;
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
@@ -130,7 +130,6 @@ impl App {
             clock: clock.clone(),
             metrics: metrics.clone(),
             by_us: Box::new(move |event| own.borrow().as_ref().is_some_and(|own| own.did(event, None))),
-            has_links: AtomicBool::default(),
         });
         let bound = |listener: &TcpListener| listener.local_addr().map_err(StartError::Listener);
         let (public_at, admin_at) = (bound(&public)?, bound(&admin)?);

@@ -7,6 +7,8 @@ mod moved;
 mod registration;
 mod store;
 
+use std::time::Duration;
+
 use campanile::simulator::{TrackerApplication, TrackerUser};
 use http::Method;
 use serde_json::{Value, json};
@@ -82,12 +84,24 @@ impl World {
     async fn until_links(&self, links: usize) {
         let look = async {
             while self.links_listed().await.len() != links {
-                tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+                tokio::time::sleep(Duration::from_millis(2)).await;
             }
         };
-        let came = tokio::time::timeout(std::time::Duration::from_secs(30), look).await;
+        let came = tokio::time::timeout(Duration::from_secs(30), look).await;
         assert!(came.is_ok(), "{:?}: {:?}", self.links_listed().await, self.tracker().callbacks());
     }
+}
+
+/// Waits for an answer while the clock goes on.
+async fn driving(world: &World, call: impl Future<Output = Answer>) -> Answer {
+    tokio::pin!(call);
+    for _ in 0..5_000 {
+        match tokio::time::timeout(Duration::from_millis(4), &mut call).await {
+            Ok(answer) => return answer,
+            Err(_) => world.clock.pass(Duration::from_millis(50)),
+        }
+    }
+    panic!("never answered");
 }
 
 /// The order of Tracker's page "External applications": register, look, link, hear, unlink.

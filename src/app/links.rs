@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio::sync::Semaphore;
+
 use super::StartError;
 use super::parts::{Ground, Resolver, account_of};
 use crate::config::{self, Config};
@@ -11,6 +13,9 @@ use crate::route::Planner;
 use crate::tracker::client::Client;
 use crate::tracker::guest::Guests;
 use crate::tracker::moved::every_key;
+
+/// Of removals at the same time. Each takes a turn of what Tracker is asked a second, also when it is waited for no longer.
+const MOST_QUESTIONS: usize = 2;
 
 /// `None`: the protocol is not spoken.
 ///
@@ -49,9 +54,13 @@ pub fn rules(
 }
 
 fn ask_every_key(tracker: Client) -> EveryKey {
+    let questions = Arc::new(Semaphore::new(MOST_QUESTIONS));
     Arc::new(move |issue| {
-        let api = tracker.free();
-        Box::pin(async move { every_key(&api, &issue).await.map_err(|error| error.to_string()) })
+        let (api, questions) = (tracker.free(), questions.clone());
+        Box::pin(async move {
+            let _one = questions.try_acquire().map_err(|_| "too many ask at once".to_owned())?;
+            every_key(&api, &issue).await.map_err(|error| error.to_string())
+        })
     })
 }
 

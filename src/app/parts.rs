@@ -113,8 +113,7 @@ impl Parts {
         let senders = accounts.iter().map(|(name, (_, sender))| (name.clone(), sender.clone())).collect();
         let known = config.channels.iter().map(|channel| (channel.name.clone(), channel.give_up_after_hours)).collect();
         let (follows_links, loop_guard) = (config.links.is_some(), config.tracker.loop_guard);
-        let asks_keys = follows_links && tracker.is_some();
-        let planner = Arc::new(Planner { router, channels: known, follows_links, asks_keys, loop_guard });
+        let planner = Arc::new(Planner { router, channels: known, follows_links, loop_guard });
         let admin_token = config.server.admin_token.as_ref();
         Ok(Self {
             hash: hash.iter().take(6).map(|byte| format!("{byte:02x}")).collect(),
@@ -126,12 +125,6 @@ impl Parts {
                 channels,
                 senders,
                 comments,
-                enriched: config
-                    .sources
-                    .iter()
-                    .filter(|source| source.enrich)
-                    .map(|source| source.name.clone())
-                    .collect(),
                 tracker,
                 planner,
                 enrich_within: Duration::from_secs(u64::from(config.tracker.enrich_within_seconds)),
@@ -328,7 +321,8 @@ impl Accounts<'_> {
             let host = host::Client::new(transport, host, fetch.api_url.as_str(), user, &token, &limits, watched)
                 .map_err(|error| StartError::Setting { name, why: error.to_string() })?;
             let queues = reader(self.config).queues;
-            comments.insert(source.name.clone(), Comments { host, keys: source.reviews.keys, queues });
+            let asked = Comments { host, keys: source.reviews.keys, queues, enrich: source.enrich };
+            comments.insert(source.name.clone(), asked);
         }
         Ok(comments)
     }

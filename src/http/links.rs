@@ -126,6 +126,10 @@ fn unauthorized(denied: Denied) -> Response {
 fn not_changed(why: NotChanged) -> Response {
     match why {
         NotChanged::Refused(why) => refused(StatusCode::BAD_REQUEST, &why),
+        NotChanged::Unknown => refused(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            &["Tracker does not tell what the issue was called before it was moved; call again".to_owned()],
+        ),
         NotChanged::NotStored => refused(StatusCode::INTERNAL_SERVER_ERROR, &["not stored; call again".to_owned()]),
     }
 }

@@ -1,6 +1,7 @@
 //! One action on an issue, from its route's texts to what Tracker answered.
 
 use serde_json::value::RawValue;
+use sha2::{Digest, Sha256};
 use tracing::warn;
 
 use super::deliver::{Known, Then, Way, chain};
@@ -118,10 +119,17 @@ impl Verdict {
         let (source, kind, key) = (&event.event.source, event.event.kind.as_str(), review.key());
         let reviewer = review.reviewer.as_ref();
         let reviewer = reviewer.and_then(|it| it.login.as_deref().or(it.display.as_deref())).unwrap_or_default();
+        let text = review.comment.as_deref().unwrap_or_default();
+        let mut this = Sha256::new();
+        for part in [source.as_str(), &key, issue, kind, &at.to_string(), reviewer, text] {
+            this.update(part.len().to_le_bytes());
+            this.update(part);
+        }
+        let this: String = this.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
         let received_at = event.event.received_at.as_millisecond();
         VERDICTS.contains(&kind).then(|| Self {
             last: Mark { name: format!("verdict:{source}:{key}"), number: at.as_millisecond() },
-            own: Mark { name: format!("applied:{source}:{key}:{issue}:{kind}:{at}:{reviewer}"), number: received_at },
+            own: Mark { name: format!("applied:{this}"), number: received_at },
         })
     }
 

@@ -13,7 +13,7 @@ mod slots;
 mod trouble;
 mod wait;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -73,8 +73,6 @@ pub struct Plan {
     pub senders: HashMap<Arc<str>, Sender>,
     /// By source: who is asked for a review's comments.
     pub comments: HashMap<SourceName, Comments>,
-    /// Sources whose events get what Tracker knows of their issue.
-    pub enriched: HashSet<SourceName>,
     /// `None`: no token.
     pub tracker: Option<tracker::Client>,
     /// What routes an event that was to be routed.

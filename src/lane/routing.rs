@@ -21,10 +21,8 @@ use crate::outbox::{
     Arrival, Course, Due, Fingerprint, Hold, IssueLane, Lease, Millis, OutboxError, Routed, Routing, Until,
 };
 use crate::telemetry::{ByEnd, ByRoute};
-use crate::tracker::client::Api;
 use crate::tracker::look::{Look, look};
 use crate::tracker::merge::merge;
-use crate::tracker::moved::every_key;
 
 /// An issue that was taken up is not taken up again for so long: 30 days, however often its review is looked at.
 const REMEMBERED: Millis = 30 * 24 * 60 * 60 * 1_000;
@@ -34,6 +32,8 @@ pub struct Comments {
     pub host: host::Client,
     pub keys: Keys,
     pub queues: Queues,
+    /// Of its source: Tracker is asked for the issue that was found.
+    pub enrich: bool,
 }
 
 /// Why something is not known.
@@ -61,19 +61,17 @@ impl Runner {
                 return self.routed(lease, due, Routed::Ignored).await;
             }
         };
-        let (mut enrich, mut asks_keys) = (plan.enriched.contains(&event.event.source), plan.planner.asks_keys);
+        let mut enrich = true;
         if let (None, Some(review)) = (&event.issue, &event.review) {
             let found = match self.find(lease, due, (&event.event.source, review), plan).await {
                 Ok(found) => found,
                 Err(then) => return then,
             };
+            enrich = false;
             match found {
                 // Who is to be told is told; what is to be done has no issue.
-                None => {
-                    event.event.unenriched = true;
-                    (enrich, asks_keys) = (false, false);
-                }
-                Some(keys) => {
+                None => event.event.unenriched = true,
+                Some((keys, is_enriched)) => {
                     let Some((first, others)) = keys.split_first() else {
                         info!(
                             event = due.event.0,
@@ -83,37 +81,31 @@ impl Runner {
                         return self.routed(lease, due, Routed::Ignored).await;
                     };
                     for key in others {
-                        if let Err(then) = self.take_up(due, &event, key, plan).await {
+                        if let Err(then) = self.take_up(due, &event, key, is_enriched, plan).await {
                             return then;
                         }
                     }
                     event.issue = Some(Issue::of_key(first, &plan.web_url));
+                    enrich = is_enriched;
                 }
             }
         }
-        let (mut by_us, mut keys) = (self.is_ours(&event, None), Vec::new());
+        let (mut by_us, mut known) = (self.is_ours(&event, None), None);
         if enrich {
-            asks_keys = false;
-            let known = match self.look(lease, due, &event, plan).await {
+            known = match self.look(lease, due, &event, plan).await {
                 Ok(known) => known,
                 Err(then) => return then,
             };
             by_us = self.is_ours(&event, known.as_ref()); // before more is said of the actor than the event told
             match &known {
-                Some(look) => {
-                    merge(&mut event, look, &plan.web_url);
-                    keys = look.aliases().to_vec();
-                }
+                Some(look) => merge(&mut event, look, &plan.web_url),
                 None => event.event.unenriched = true,
             }
             let end = if known.is_some() { "enriched" } else { "unenriched" };
             self.works.metrics.events_enriched.get_or_create(&ByEnd { end }).inc();
         }
-        if asks_keys {
-            keys = self.every_key(lease, due, &event, plan).await;
-        }
         self.lanes_in_trouble.over(&lease.lane);
-        let planned = match self.linked(&event, &keys, plan).await {
+        let planned = match self.linked(&event, known.as_ref(), plan).await {
             Ok(linked) => self.planned(&event, &linked, by_us, plan),
             Err(then) => return then,
         };
@@ -136,7 +128,7 @@ impl Runner {
 
     /// What Tracker knows of the event's issue; `None`: it did not tell in time.
     async fn look(&self, lease: &Lease, due: &Due, event: &Event, plan: &Plan) -> Result<Option<Look>, Then> {
-        match self.ask(lease, plan, |api| async move { look(&api, event).await }).await {
+        match self.ask(lease, event, plan).await {
             Ok(look) => Ok(Some(look)),
             Err(why) => {
                 self.until_deadline(lease, due, plan, &why)?;
@@ -146,27 +138,14 @@ impl Runner {
         }
     }
 
-    /// The keys that Tracker knows the event's issue by, where it tells them soon and they matter.
-    async fn every_key(&self, lease: &Lease, due: &Due, event: &Event, plan: &Plan) -> Vec<String> {
-        let Some(issue) = plan.planner.followed(event) else { return Vec::new() };
-        match self.ask(lease, plan, |api| async move { every_key(&api, issue).await }).await {
-            Ok(keys) => keys.to_vec(),
-            Err(why) => {
-                let event = due.event.0;
-                warn!(event, issue, %why, "a channel that was linked to the issue before it was moved may miss this");
-                Vec::new()
-            }
-        }
-    }
-
-    /// The keys in the comments of a review. `None`: nobody told.
+    /// The keys in the comments of a review, and whether Tracker is to be asked for their issues. `None`: nobody told.
     async fn find(
         &self,
         lease: &Lease,
         due: &Due,
         (source, review): (&SourceName, &Review),
         plan: &Plan,
-    ) -> Result<Option<Vec<String>>, Then> {
+    ) -> Result<Option<(Vec<String>, bool)>, Then> {
         let Some(comments) = plan.comments.get(source) else {
             warn!(event = due.event.0, %source, "routed without an issue: the source reads no comments any more");
             return Ok(None);
@@ -174,10 +153,10 @@ impl Runner {
         let found = comments.host.keys(review, &comments.queues, self.lease_check(lease)).await;
         match found {
             Ok(keys) => match comments.keys.count(keys) {
-                Ok(keys) => Ok(Some(keys)),
+                Ok(keys) => Ok(Some((keys, comments.enrich))),
                 Err(why) => {
                     info!(event = due.event.0, line = due.place(), why, "none of the keys counts");
-                    Ok(Some(Vec::new()))
+                    Ok(Some((Vec::new(), comments.enrich)))
                 }
             },
             Err(error) => {
@@ -206,11 +185,7 @@ impl Runner {
         }
     }
 
-    async fn ask<T, E, F>(&self, lease: &Lease, plan: &Plan, question: impl FnOnce(Api) -> F) -> Result<T, Unknown>
-    where
-        F: Future<Output = Result<T, E>>,
-        E: Into<SendError>,
-    {
+    async fn ask(&self, lease: &Lease, event: &Event, plan: &Plan) -> Result<Look, Unknown> {
         let tracker = plan.tracker.as_ref().ok_or(Unknown::Nobody)?;
         let works = &self.works;
         let hold = works.outbox.account_hold(IssueLane::TRACKER);
@@ -218,12 +193,12 @@ impl Runner {
         if let Some(hold) = hold.as_ref().filter(|hold| hold.until > now) {
             return Err(Unknown::Held(hold.reason.clone()));
         }
-        match question(tracker.under(self.lease_check(lease))).await {
-            Ok(told) => {
+        match look(&tracker.under(self.lease_check(lease)), event).await {
+            Ok(look) => {
                 if hold.is_some() {
                     self.end_hold_of(IssueLane::TRACKER).await;
                 }
-                Ok(told)
+                Ok(look)
             }
             Err(error) => Err(self.refused(error.into()).await),
         }
@@ -250,16 +225,17 @@ impl Runner {
         Arc::new(move || !stop.is_cancelled() && outbox.holds(&held) && outbox.can_write())
     }
 
-    /// The channels that the event's issue is linked to, by its key or by one of these.
-    async fn linked(&self, event: &Event, keys: &[String], plan: &Plan) -> Result<Vec<ChannelName>, Then> {
+    /// The channels that the event's issue is linked to, by its key or one that it had before it was moved.
+    async fn linked(&self, event: &Event, look: Option<&Look>, plan: &Plan) -> Result<Vec<ChannelName>, Then> {
         let Some(issue) = plan.planner.followed(event) else { return Ok(Vec::new()) };
+        let aliases = look.into_iter().flat_map(Look::aliases).map(String::as_str);
         let mut linked = BTreeSet::new();
-        for key in iter::once(issue).chain(keys.iter().map(String::as_str).filter(|key| *key != issue)) {
+        for key in iter::once(issue).chain(aliases) {
             let channels = self.works.outbox.linked_channels(key).await.map_err(|error| {
                 warn!(key, %error, "an event is routed later: the store does not tell what its issue is linked to");
                 Then::Release(Until::BackedOff(self.later(SETTLE_AGAIN)))
             })?;
-            linked.extend(channels.channels);
+            linked.extend(channels);
         }
         Ok(linked.into_iter().collect())
     }
@@ -285,12 +261,12 @@ impl Runner {
     }
 
     /// One more issue of the same review: an event of its own, once however often this is repeated.
-    async fn take_up(&self, due: &Due, event: &Event, key: &str, plan: &Plan) -> Result<(), Then> {
+    async fn take_up(&self, due: &Due, event: &Event, key: &str, enrich: bool, plan: &Plan) -> Result<(), Then> {
         let event = Event { issue: Some(Issue::of_key(key, &plan.web_url)), ..event.clone() };
-        let written = match plan.enriched.contains(&event.event.source) || plan.planner.asks_keys {
+        let written = match enrich {
             true => serde_json::to_string(&event).map(|document| (document, Course::ToRoute { line: key.to_owned() })),
             false => self
-                .planned(&event, &self.linked(&event, &[], plan).await?, false, plan)
+                .planned(&event, &self.linked(&event, None, plan).await?, false, plan)
                 .map(|(document, planned)| (document, Course::Routed(planned))),
         };
         let back_off = || Then::Release(Until::BackedOff(self.later(SETTLE_AGAIN)));

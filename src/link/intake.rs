@@ -16,7 +16,7 @@ use super::{Application, Rules, STORED_WITHIN};
 use crate::delivery::EventId;
 use crate::event::{Event, Head, Issue, Link, Person, Reading, SourceName};
 use crate::key::is_key;
-use crate::outbox::{Accepted, Arrival, Course, Fingerprint, Linking, OutboxError};
+use crate::outbox::{Accepted, Arrival, Course, Fingerprint, IssueLane, LinkFilter, Linking, OutboxError};
 use crate::telemetry::ByRoute;
 
 /// Objects of one call.
@@ -39,6 +39,9 @@ pub enum NotChanged {
     Refused(Vec<String>),
     /// The store does not take it; the same call may be made again.
     NotStored,
+    /// The link may be there by a key that the issue had before it was moved, and Tracker does not tell; the same call may be
+    /// made again.
+    Unknown,
 }
 
 impl Application {
@@ -49,11 +52,10 @@ impl Application {
     /// See [`NotChanged`].
     pub async fn create(&self, rules: &Rules, body: &[u8], by: Option<Person>) -> Result<Changed, NotChanged> {
         let (issue, objects) = asked(rules, body).map_err(NotChanged::Refused)?;
-        let (until, keys) = (self.stored_until(), self.every_key(rules, &issue).await);
         let mut changed = Changed { issue, ..Changed::default() };
+        let until = self.stored_until();
         for object in objects {
-            let keys = keys.as_deref().unwrap_or_default();
-            let event = self.turn(rules, "link.created", (&changed.issue, keys, &object), by.as_ref(), until).await?;
+            let event = self.turn(rules, "link.created", (&changed.issue, &[], &object), by.as_ref(), until).await?;
             changed.events.extend(event);
             changed.objects.push(object.to_string());
         }
@@ -64,17 +66,18 @@ impl Application {
     /// no error.
     ///
     /// # Errors
-    /// [`NotChanged::NotStored`], also where nothing is linked by this key and Tracker does not tell the others.
+    /// [`NotChanged::NotStored`]; [`NotChanged::Unknown`] where nothing is linked by this key.
     pub async fn remove(&self, rules: &Rules, call: Captured, by: Option<Person>) -> Result<Changed, NotChanged> {
         let issue = rules.queues.named(call.issue_key.unwrap_or_default());
         let mut changed = Changed { issue, ..Changed::default() };
         // Nothing else can have been linked.
         if let Ok(object) = call.remote_key.unwrap_or_default().parse::<ObjectKey>() {
-            let (until, keys) = (self.stored_until(), self.every_key(rules, &changed.issue).await);
+            let until = self.stored_until();
+            let keys = self.keys_before(rules, &changed.issue, &object, until).await?;
             let known = keys.as_deref().unwrap_or_default();
             let event = self.turn(rules, "link.removed", (&changed.issue, known, &object), by.as_ref(), until).await?;
             if event.is_none() && keys.is_none() {
-                return Err(NotChanged::NotStored);
+                return Err(NotChanged::Unknown);
             }
             changed.events.extend(event);
             changed.objects.push(object.to_string());
@@ -82,13 +85,28 @@ impl Application {
         Ok(changed)
     }
 
-    /// Each key that Tracker knows the issue by; none where Tracker cannot be asked. `None`: it does not answer.
-    async fn every_key(&self, rules: &Rules, issue: &str) -> Option<Arc<[String]>> {
-        let Some(every_key) = &rules.every_key else { return Some(Arc::default()) };
-        every_key(issue.to_owned())
-            .await
-            .inspect_err(|why| warn!(issue, why, "Tracker does not tell the issue's other keys"))
-            .ok()
+    /// The keys by which Tracker knows the issue, where the object is linked to anything that may be the issue by another
+    /// key; none without a token. `None`: Tracker does not tell.
+    async fn keys_before(
+        &self,
+        rules: &Rules,
+        issue: &str,
+        object: &ObjectKey,
+        until: Duration,
+    ) -> Result<Option<Arc<[String]>>, NotChanged> {
+        let Some(every_key) = &rules.every_key else { return Ok(Some(Arc::default())) };
+        let filter = LinkFilter { object: Some(object.to_string()), limit: 2, ..LinkFilter::default() };
+        let linked = self.in_time(until, self.outbox.links(filter)).await.map_err(|_| NotChanged::NotStored)?;
+        if linked.iter().all(|link| link.issue == issue) {
+            return Ok(Some(Arc::default()));
+        }
+        let now = self.clock.now_ms();
+        let hold = self.outbox.account_hold(IssueLane::TRACKER).filter(|hold| hold.until > now);
+        let told = match hold {
+            Some(hold) => Err(hold.reason),
+            None => every_key(issue.to_owned()).await,
+        };
+        Ok(told.inspect_err(|why| warn!(issue, why, "Tracker does not tell the issue's other keys")).ok())
     }
 
     fn stored_until(&self) -> Duration {

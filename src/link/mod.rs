@@ -58,8 +58,8 @@ pub struct Rules {
 /// Asks Tracker for each key that the issue of this key has or had.
 ///
 /// Its error is why Tracker gave no answer, for the log.
-pub type EveryKey = Arc<dyn Fn(String) -> Keys + Send + Sync>;
-type Keys = Pin<Box<dyn Future<Output = Result<Arc<[String]>, String>> + Send>>;
+pub type EveryKey = Arc<dyn Fn(String) -> Told + Send + Sync>;
+type Told = Pin<Box<dyn Future<Output = Result<Arc<[String]>, String>> + Send>>;
 
 /// A channel as an object.
 pub struct Channel {

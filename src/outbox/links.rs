@@ -50,14 +50,6 @@ impl Linking {
     }
 }
 
-/// The channels that an issue is linked to.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Linked {
-    pub channels: Vec<ChannelName>,
-    /// Some issue is linked to a channel, this or another.
-    pub is_any: bool,
-}
-
 /// One row of a listing of links.
 #[derive(Clone, Debug, Serialize)]
 pub struct LinkRow {
@@ -99,7 +91,7 @@ pub trait Links: Send + Sync {
     async fn unlink(&self, linking: Linking) -> Result<Option<Accepted>, OutboxError>;
     /// The channels that the issue is linked to by this key, by name, whether or not any configuration has them. Whatever
     /// was answered before by any process counts.
-    async fn linked_channels(&self, issue: &str) -> Result<Linked, OutboxError>;
+    async fn linked_channels(&self, issue: &str) -> Result<Vec<ChannelName>, OutboxError>;
     async fn links(&self, filter: LinkFilter) -> Result<Vec<LinkRow>, OutboxError>;
     /// What is last known of a review or a bench; forgotten when retention has passed since and nothing is linked to it.
     async fn object(&self, key: &str) -> Result<Option<Object>, OutboxError>;

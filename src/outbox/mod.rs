@@ -33,7 +33,7 @@ use crate::event::{ChannelName, SourceName};
 pub use arrival::{Accepted, Arrival, Aside, Course, Fingerprint, Routed, Routing};
 pub use called::{Called, RECOVERED};
 pub use issue_lane::IssueLane;
-pub use links::{ChannelNow, LinkFilter, LinkRow, Linked, Linking, Links, Object};
+pub use links::{ChannelNow, LinkFilter, LinkRow, Linking, Links, Object};
 pub use postgres::{Postgres, PostgresLook, PostgresOptions, PostgresUrl};
 pub use shown::{ChannelGauge, DeliveryRow, EventRow, Filter, Fleet, Gauges, Ledger};
 pub use sqlite::{FileState, Sqlite, SqliteFile, SqliteOptions, free_bytes};

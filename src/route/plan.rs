@@ -28,8 +28,6 @@ pub struct Planner {
     pub channels: HashMap<ChannelName, Option<u32>>,
     /// Issues can be linked to channels (`links`): whoever plans asks to which.
     pub follows_links: bool,
-    /// Tracker tells by which other keys an issue may be linked: it is asked before events are routed.
-    pub asks_keys: bool,
     pub loop_guard: LoopGuard,
 }
 

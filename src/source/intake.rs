@@ -3,7 +3,6 @@
 use std::any::Any;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::future::{join_all, try_join_all};
@@ -60,8 +59,6 @@ pub struct Intake {
     pub metrics: Arc<Metrics>,
     /// Whether Campanile's own user did what the event tells of.
     pub by_us: Box<dyn Fn(&Event) -> bool + Send + Sync>,
-    /// Some issue is linked to a channel, or was since the process began.
-    pub has_links: AtomicBool,
 }
 
 impl Intake {
@@ -193,17 +190,7 @@ impl Intake {
         // may have come between.
         let planner = self.rules.borrow().planner.clone();
         let linked = match planner.followed(event) {
-            Some(issue) => {
-                let linked = self.outbox.linked_channels(issue).await?;
-                // It stays so: what waits in the line of its issue must not be overtaken when the last link ends.
-                if linked.is_any {
-                    self.has_links.store(true, Ordering::Relaxed);
-                }
-                if planner.asks_keys && self.has_links.load(Ordering::Relaxed) {
-                    return Ok(Ok((document, Course::ToRoute { line: issue.to_owned() })));
-                }
-                linked.channels
-            }
+            Some(issue) => self.outbox.linked_channels(issue).await?,
             None => Vec::new(),
         };
         let plan = planner.plan(event, &document, &linked, (self.by_us)(event), now);

@@ -28,7 +28,7 @@ impl<S: Store> Bench<S> {
 
     async fn followers(&self, issue: &str) -> Vec<String> {
         let channels = self.outbox.linked_channels(issue).await.unwrap();
-        channels.channels.into_iter().map(|channel| channel.to_string()).collect()
+        channels.into_iter().map(|channel| channel.to_string()).collect()
     }
 }
 
@@ -88,14 +88,12 @@ pub async fn an_issue_is_followed_by_the_channels_it_is_linked_to<S: Store>() {
 
 pub async fn a_link_by_any_key_of_its_issue_is_one_link<S: Store>() {
     let mut bench = Bench::<S>::new().await;
-    assert!(!bench.outbox.linked_channels("NONE-1").await.unwrap().is_any);
     let moved = |n: u8, object: &str, keys: [&str; 2]| {
         let linking = linking(n, START, object, &[]);
         let arrival = Arrival { issue: Some(keys[0].into()), ..linking.arrival };
         Linking { arrival, other_keys: vec![keys[1].into(), "GONE-1".into()], ..linking }
     };
     bench.outbox.link(linking(1, START, "bench:a", &[])).await.unwrap();
-    assert!(!bench.outbox.linked_channels("NONE-1").await.unwrap().is_any, "by no channel");
     bench.outbox.link(linking(2, START, "channel:a", &[])).await.unwrap();
     assert_eq!(bench.outbox.link(moved(3, "channel:a", ["OPS-1", "TEST-1"])).await.unwrap(), None);
     // Both were made while nobody told that they are of one issue.
@@ -104,7 +102,6 @@ pub async fn a_link_by_any_key_of_its_issue_is_one_link<S: Store>() {
     }
     assert_eq!(bench.ledger().await.received, 4);
     for _ in 0..2 {
-        assert!(bench.outbox.linked_channels("NONE-1").await.unwrap().is_any);
         assert_eq!(bench.followers("TEST-1").await, ["a"]);
         assert_eq!(bench.followers("OPS-1").await, ["b"]);
         bench.reopen().await;
@@ -114,7 +111,6 @@ pub async fn a_link_by_any_key_of_its_issue_is_one_link<S: Store>() {
     assert_eq!(bench.outbox.unlink(moved(8, "channel:b", ["OPS-2", "OPS-1"])).await.unwrap(), None);
     assert_eq!(bench.ledger().await.received, 6, "an event for each change, not for each key");
     for _ in 0..2 {
-        assert!(!bench.outbox.linked_channels("NONE-1").await.unwrap().is_any);
         assert!(bench.followers("OPS-2").await.is_empty() && bench.followers("TEST-1").await.is_empty());
         assert_eq!(
             bench.listed(LinkFilter { limit: 9, ..LinkFilter::default() }).await,

@@ -14,14 +14,14 @@ use super::statements::{self, Calls};
 use super::taking::{Spot, make_lanes, spots, waiting};
 use crate::delivery::{EventId, Planned};
 use crate::event::ChannelName;
-use crate::outbox::links::{CHANNEL, ChannelNow, LinkFilter, LinkRow, Linked, Linking, Links, Object, channel_of};
+use crate::outbox::links::{CHANNEL, ChannelNow, LinkFilter, LinkRow, Linking, Links, Object, channel_of};
 use crate::outbox::{Accepted, Arrival, Course, LaneId, OutboxError};
 
 /// Runs until the line is closed and empty.
-pub async fn follow(core: Arc<Core>, mut front: Front<String, Linked>) {
+pub async fn follow(core: Arc<Core>, mut front: Front<String, Vec<ChannelName>>) {
     while let Some(batch) = front.next(LARGEST).await {
         match together(&core, &batch).await {
-            Ok(linked) => batch.into_iter().zip(linked).for_each(|(request, them)| request.answer(Ok(them))),
+            Ok(channels) => batch.into_iter().zip(channels).for_each(|(request, them)| request.answer(Ok(them))),
             Err(refusal) => {
                 let error = core.unanswered(refusal);
                 batch.into_iter().for_each(|request| request.answer(Err(again(&error))));
@@ -30,18 +30,14 @@ pub async fn follow(core: Arc<Core>, mut front: Front<String, Linked>) {
     }
 }
 
-async fn together(core: &Core, batch: &[Request<String, Linked>]) -> Result<Vec<Linked>, Refusal> {
+async fn together(core: &Core, batch: &[Request<String, Vec<ChannelName>>]) -> Result<Vec<Vec<ChannelName>>, Refusal> {
     let issues: Vec<&str> = batch.iter().map(|request| request.what.as_str()).collect();
-    let (mut linked, mut is_any) = (vec![Linked::default(); issues.len()], false);
+    let mut channels = vec![Vec::new(); issues.len()];
     core.asked();
     for (number, object) in statements::linked(&**core.db().await?, &issues, CHANNEL).await? {
-        is_any = true;
-        if let Some(number) = number {
-            linked[(number - 1) as usize].channels.extend(channel_of(&object));
-        }
+        channels[(number - 1) as usize].extend(channel_of(&object));
     }
-    linked.iter_mut().for_each(|linked| linked.is_any = is_any);
-    Ok(linked)
+    Ok(channels)
 }
 
 /// A link that begins, or ends.
@@ -126,7 +122,7 @@ impl Links for Postgres {
         self.links.ask(Turn { linking, begins: false }).await
     }
 
-    async fn linked_channels(&self, issue: &str) -> Result<Linked, OutboxError> {
+    async fn linked_channels(&self, issue: &str) -> Result<Vec<ChannelName>, OutboxError> {
         self.followers.ask(issue.to_owned()).await
     }
 

@@ -46,11 +46,11 @@ use self::reading::Wanted;
 pub use self::url::PostgresUrl;
 use super::{
     Accepted, Arrival, Aside, DeliveryRow, Due, EventRow, Expired, Filter, Fingerprint, Fleet, Gauges, Hold, Lease,
-    Linked, Millis, Outbox, OutboxError, Place, Replay, ReplicaId, Routing, Settlement, Slot, State, Until,
+    Millis, Outbox, OutboxError, Place, Replay, ReplicaId, Routing, Settlement, Slot, State, Until,
 };
 use crate::clock::Clock;
 use crate::delivery::{DeliveryId, EventId, Mark, Receipt};
-use crate::event::SourceName;
+use crate::event::{ChannelName, SourceName};
 
 /// Dead letters made due again in one transaction.
 const REPLAY_BATCH: i64 = 1_000;
@@ -71,7 +71,7 @@ pub struct Postgres {
     asides: Line<Aside, ()>,
     heads: Line<Wanted, Vec<Due>>,
     settles: Line<(Lease, Settlement), ()>,
-    followers: Line<String, Linked>,
+    followers: Line<String, Vec<ChannelName>>,
     links: Line<linking::Turn, Option<Accepted>>,
     walked: expiring::Walk,
     closing: CancellationToken,

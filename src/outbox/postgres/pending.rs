@@ -2,9 +2,8 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// About so many are pending or to be routed: the last count, and what this replica changed since. It may be too many for
-/// a while, never too few, for what this replica added: `max_pending` is held by it, and whoever finds it reached counts
-/// again.
+/// About so many are pending or to be routed: the last count, and what this replica changed since. What it added is never
+/// left out, for `max_pending` is held by this; whoever finds that reached counts again.
 #[derive(Default)]
 pub struct Pending(Mutex<Known>);
 

@@ -10,7 +10,7 @@ use super::group::{Change, Effect, Group, Refusal};
 use super::writer::Answer;
 use super::{Sqlite, statements};
 use crate::event::ChannelName;
-use crate::outbox::links::{ChannelNow, LinkFilter, LinkRow, Linked, Linking, Links, Object, channel_of};
+use crate::outbox::links::{ChannelNow, LinkFilter, LinkRow, Linking, Links, Object, channel_of};
 use crate::outbox::{Accepted, OutboxError};
 
 /// Issues, and the channels they are linked to.
@@ -48,9 +48,8 @@ impl Followers {
         }
     }
 
-    fn of(&self, issue: &str) -> Linked {
-        let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        Linked { channels: all.get(issue).cloned().unwrap_or_default(), is_any: !all.is_empty() }
+    fn of(&self, issue: &str) -> Vec<ChannelName> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).get(issue).cloned().unwrap_or_default()
     }
 }
 
@@ -105,7 +104,7 @@ impl Links for Sqlite {
         self.linking(linking, false).await
     }
 
-    async fn linked_channels(&self, issue: &str) -> Result<Linked, OutboxError> {
+    async fn linked_channels(&self, issue: &str) -> Result<Vec<ChannelName>, OutboxError> {
         Ok(self.shared.followers.of(issue))
     }
 

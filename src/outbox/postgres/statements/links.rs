@@ -27,15 +27,12 @@ pub async fn unlink(db: &Transaction<'_>, linking: &Linking) -> Result<bool> {
     Ok(!db.query_typed(unlink, given![linking.object => TEXT, keys => TEXT_ARRAY]).await?.is_empty())
 }
 
-/// The issue's number among those asked for, from 1, and an object it is linked to whose key begins with `front`. The first
-/// has no number and is any issue's.
-pub async fn linked(db: &impl GenericClient, issues: &[&str], front: &str) -> Result<Vec<(Option<i64>, String)>> {
+/// The issue's number among those asked for, from 1, and an object it is linked to whose key begins with `front`.
+pub async fn linked(db: &impl GenericClient, issues: &[&str], front: &str) -> Result<Vec<(i64, String)>> {
     let rows = db
         .query_typed(
-            "(select null::bigint, object from links where starts_with(object, $2) limit 1)
-             union all
-             (select w.number, l.object from unnest($1) with ordinality as w (issue, number) join links l using (issue)
-              where starts_with(l.object, $2) order by l.id)",
+            "select w.number, l.object from unnest($1) with ordinality as w (issue, number) join links l using (issue)
+             where starts_with(l.object, $2) order by l.id",
             given![issues => TEXT_ARRAY, front => TEXT],
         )
         .await?;
