@@ -1,6 +1,7 @@
 //! The one place where the parts are put together.
 
 mod links;
+mod moved;
 mod parts;
 mod recovery;
 mod reload;
@@ -190,6 +191,11 @@ impl App {
         tasks.spawn(async move {
             recovery.run().await;
             "the look for missed calls"
+        });
+        let links = moved::keep(works.clone(), lifecycle.clone());
+        tasks.spawn(async move {
+            links.await;
+            "the look for moved issues"
         });
         let tracker = tracker::watch(reloader.clone(), works, lifecycle.clone());
         tasks.spawn(async move {

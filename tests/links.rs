@@ -80,6 +80,18 @@ impl World {
         rows.map(|row| row["kind"].as_str().unwrap().to_owned()).collect()
     }
 
+    /// Moves the clock on, so far each time, until there are so many links.
+    async fn until_links_after(&self, links: usize, step: Duration) {
+        for _ in 0..500 {
+            if self.links_listed().await.len() == links {
+                return;
+            }
+            self.clock.pass(step);
+            tokio::time::sleep(Duration::from_millis(4)).await;
+        }
+        panic!("{:?}", self.links_listed().await);
+    }
+
     /// Callbacks are sent beside what causes them.
     async fn until_links(&self, links: usize) {
         let look = async {

@@ -282,6 +282,7 @@ contract! {
         a_link_whose_event_is_refused_is_not_made
         an_issue_is_followed_by_the_channels_it_is_linked_to
         a_link_by_any_key_of_its_issue_is_one_link
+        a_moved_issue_is_followed_by_its_new_key_too
         links_are_listed_page_by_page
         what_was_told_last_of_an_object_is_what_happened_last
         an_object_is_forgotten_when_nothing_is_linked_to_it

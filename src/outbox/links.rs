@@ -62,6 +62,12 @@ pub struct LinkRow {
     pub by: Option<String>,
 }
 
+impl LinkRow {
+    pub fn leads_to_channel(&self) -> bool {
+        self.object.starts_with(CHANNEL)
+    }
+}
+
 /// Which links a listing shows: the newest first, below `before`, at most `limit`.
 #[derive(Clone, Debug, Default)]
 pub struct LinkFilter {
@@ -89,6 +95,9 @@ pub trait Links: Send + Sync {
     async fn link(&self, linking: Linking) -> Result<Option<Accepted>, OutboxError>;
     /// Ends a link, by each of the issue's keys. `None`: there was none.
     async fn unlink(&self, linking: Linking) -> Result<Option<Accepted>, OutboxError>;
+    /// Links the issue to all channels by its present key too that it was linked to by those from before it was moved; no
+    /// event tells of it. Whether any was new.
+    async fn link_moved(&self, present: &str, before: &[String]) -> Result<bool, OutboxError>;
     /// The channels that the issue is linked to by this key, by name, whether or not any configuration has them. Whatever
     /// was answered before by any process counts.
     async fn linked_channels(&self, issue: &str) -> Result<Vec<ChannelName>, OutboxError>;

@@ -1,5 +1,7 @@
 //! An issue that is moved has a new key, and its links are still its own.
 
+use std::time::Duration;
+
 use campanile::simulator::{Fault, TrackerQueue};
 use http::Method;
 use serde_json::json;
@@ -10,10 +12,17 @@ use crate::harness::{Setup, World, issue};
 
 const ENRICHED: &str = "kind: tracker, secret: {env: HOOK}, enrich: true";
 
+/// The bridge asks whether a linked issue was moved.
+const ROUND: Duration = Duration::from_secs(5 * 60);
+
 /// TEST-2 is linked to ops-slack, and moved. Its new key is told too.
 async fn moved(setup: Setup) -> (World, String) {
+    moved_by(Setup { source: ENRICHED, ..setup }).await
+}
+
+async fn moved_by(setup: Setup) -> (World, String) {
     let tracker = setup.tracker.map(|tracker| tracker.queue(TrackerQueue::new("OPS", "Смена")));
-    let world = Setup { tracker, source: ENRICHED, ..setup }.start().await;
+    let world = Setup { tracker, ..setup }.start().await;
     register(&world, |application| application.token(TOKEN));
     world.tracker().link("TEST-2", "campanile", "channel:ops-slack", "maria").unwrap();
     world.until_links(1).await;
@@ -47,6 +56,27 @@ async fn a_channel_hears_of_an_issue_that_was_moved_on_postgresql_too() {
     let database = Database::new().await;
     let (world, key) = moved(Setup { store: format!("'{}'", database.url), ..by_token() }).await;
     hears_and_ends(world, &key).await;
+}
+
+/// Nobody asks Tracker for an event there.
+#[tokio::test]
+async fn where_the_source_does_not_enrich_a_channel_hears_of_a_moved_issue_after_minutes() {
+    let (world, key) = moved_by(by_token()).await;
+    world.tracker().fault(Fault::ResetBefore.always().method("issue"));
+    world.clock.pass(ROUND);
+    world.clock.pass(ROUND);
+    world.tracker().clear();
+    world.until_links_after(2, ROUND).await;
+    for (event, key) in [("updated", &*key), ("updated", "TEST-2")] {
+        assert_eq!(world.trigger(&issue(key, event)).await.json()["deliveries"], 1);
+    }
+    world.until_posted(2, 0).await;
+    world.tracker().unlink(&key, "campanile", "channel:ops-slack", "maria").unwrap();
+    world.until_links(0).await;
+    world.clock.pass(ROUND);
+    for key in [&*key, "TEST-2"] {
+        assert_eq!(world.trigger(&issue(key, "resolved")).await.json()["deliveries"], 0);
+    }
 }
 
 #[tokio::test]

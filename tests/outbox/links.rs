@@ -120,6 +120,31 @@ pub async fn a_link_by_any_key_of_its_issue_is_one_link<S: Store>() {
     }
 }
 
+pub async fn a_moved_issue_is_followed_by_its_new_key_too<S: Store>() {
+    let mut bench = Bench::<S>::new().await;
+    for (n, object) in (1..).zip(["channel:a", "channel:b", "bench:a"]) {
+        bench.outbox.link(linking(n, START, object, &[])).await.unwrap();
+    }
+    let before = ["TEST-1".to_owned(), "GONE-1".to_owned()];
+    assert!(bench.outbox.link_moved("OPS-1", &before).await.unwrap());
+    assert!(!bench.outbox.link_moved("OPS-1", &before).await.unwrap(), "it is linked by now");
+    assert!(!bench.outbox.link_moved("OPS-2", &["NONE-1".to_owned()]).await.unwrap());
+    assert_eq!(bench.ledger().await.received, 3, "no event");
+    for _ in 0..2 {
+        assert_eq!(bench.followers("OPS-1").await, ["a", "b"]);
+        assert_eq!(bench.followers("TEST-1").await, ["a", "b"]);
+        assert!(bench.followers("OPS-2").await.is_empty());
+        bench.reopen().await;
+    }
+    let of_new = LinkFilter { issue: Some("OPS-1".into()), limit: 9, ..LinkFilter::default() };
+    let rows = bench.outbox.links(of_new).await.unwrap();
+    assert!(rows.iter().all(|row| (row.at, row.by.as_deref()) == (START, Some("maria"))), "{rows:?}");
+    let gone = linking(9, START, "channel:a", &[]);
+    let gone = Linking { other_keys: vec!["OPS-1".into()], ..gone };
+    assert!(bench.outbox.unlink(gone).await.unwrap().is_some());
+    assert_eq!(bench.followers("OPS-1").await, ["b"]);
+}
+
 pub async fn links_are_listed_page_by_page<S: Store>() {
     let bench = Bench::<S>::new().await;
     for n in 1..=5 {

@@ -122,6 +122,17 @@ impl Links for Postgres {
         self.links.ask(Turn { linking, begins: false }).await
     }
 
+    async fn link_moved(&self, present: &str, before: &[String]) -> Result<bool, OutboxError> {
+        let mut db = self.db_for_later().await?;
+        let linked = async {
+            let whole = db.transaction().await?;
+            let is_new = statements::link_moved(&whole, present, before, CHANNEL).await?;
+            whole.commit().await?;
+            Ok::<_, statements::Failed>(is_new)
+        };
+        linked.await.map_err(|error| self.unanswered(error))
+    }
+
     async fn linked_channels(&self, issue: &str) -> Result<Vec<ChannelName>, OutboxError> {
         self.followers.ask(issue.to_owned()).await
     }

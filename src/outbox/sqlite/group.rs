@@ -25,6 +25,7 @@ const UNREADABLE_KEPT: i64 = 1_000;
 pub enum Change {
     Accept(Arrival),
     Link { linking: Box<Linking>, begins: bool },
+    LinkMoved { present: String, before: Vec<String> },
     SetAside(Aside),
     Settle(Lease, Settlement),
     Route(Lease, Routing),
@@ -41,6 +42,7 @@ pub enum Change {
 pub enum Effect {
     Accepted(Accepted, Places),
     Linked { accepted: Accepted, places: Places, turned: Turned },
+    Followed(Vec<Turned>),
     Routed { lane: LaneId, channel: i64, places: Places, deliveries: usize },
     Settled { lane: LaneId, channel: i64, ended: bool, hold: Option<Option<Hold>> },
     Placed { channels: Channels, told: Box<Told>, now: Millis },
@@ -100,6 +102,7 @@ impl Group<'_> {
         match change {
             Change::Accept(arrival) => self.accept(arrival),
             Change::Link { linking, begins } => self.link(linking, *begins),
+            Change::LinkMoved { present, before } => self.link_moved(present, before),
             Change::SetAside(aside) => self.set_aside(aside),
             Change::Settle(lease, settlement) => self.settle(lease, settlement),
             Change::Route(lease, routing) => self.route(lease, routing),

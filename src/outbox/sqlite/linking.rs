@@ -83,6 +83,17 @@ impl Group<'_> {
             other => other,
         })
     }
+
+    pub fn link_moved(&mut self, present: &str, before: &[String]) -> Result<Effect, Refusal> {
+        let mut turned = Vec::new();
+        for key in before {
+            self.statements += 1;
+            for object in statements::link_moved(self.db, present, key)? {
+                turned.push(Turned { issues: vec![present.to_owned()], channel: channel_of(&object), begins: true });
+            }
+        }
+        Ok(Effect::Followed(turned))
+    }
 }
 
 impl Sqlite {
@@ -102,6 +113,11 @@ impl Links for Sqlite {
 
     async fn unlink(&self, linking: Linking) -> Result<Option<Accepted>, OutboxError> {
         self.linking(linking, false).await
+    }
+
+    async fn link_moved(&self, present: &str, before: &[String]) -> Result<bool, OutboxError> {
+        let change = Change::LinkMoved { present: present.to_owned(), before: before.to_vec() };
+        Ok(matches!(self.change(change).await?, Answer::Count(1..)))
     }
 
     async fn linked_channels(&self, issue: &str) -> Result<Vec<ChannelName>, OutboxError> {

@@ -211,6 +211,11 @@ impl Writer {
                 self.shared.followers.turn(turned);
                 Answer::Accepted(accepted)
             }
+            Effect::Followed(turned) => {
+                let new = turned.len();
+                turned.into_iter().for_each(|turned| self.shared.followers.turn(turned));
+                Answer::Count(new)
+            }
             Effect::Routed { lane, channel, places, deliveries } => {
                 book.take(lane, channel);
                 book.add_all(places);

@@ -27,6 +27,17 @@ pub async fn unlink(db: &Transaction<'_>, linking: &Linking) -> Result<bool> {
     Ok(!db.query_typed(unlink, given![linking.object => TEXT, keys => TEXT_ARRAY]).await?.is_empty())
 }
 
+/// Links the issue by its present key to the objects, whose keys begin with `front`, that it is linked to by those from
+/// before. Whether any is new. No link ends meanwhile: it would stay by the present key.
+pub async fn link_moved(db: &Transaction<'_>, present: &str, before: &[String], front: &str) -> Result<bool> {
+    db.batch_execute("lock table links in share row exclusive mode").await?;
+    let link = "insert into links (object, issue, at, by_login)
+         select distinct on (object) object, $1, at, by_login from links
+         where issue = any($2) and starts_with(object, $3) order by object, id
+         on conflict (object, issue) do nothing returning id";
+    Ok(!db.query_typed(link, given![present => TEXT, before => TEXT_ARRAY, front => TEXT]).await?.is_empty())
+}
+
 /// The issue's number among those asked for, from 1, and an object it is linked to whose key begins with `front`.
 pub async fn linked(db: &impl GenericClient, issues: &[&str], front: &str) -> Result<Vec<(i64, String)>> {
     let rows = db

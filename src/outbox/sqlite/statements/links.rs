@@ -22,6 +22,16 @@ pub fn delete_link(db: &Connection, object: &str, issue: &str) -> Result<()> {
     one_row(db.prepare_cached("delete from links where object = ?1 and issue = ?2")?.execute(params![object, issue])?)
 }
 
+/// Links the issue by its present key to the channels that it is linked to by one from before. Gives those that are new.
+pub fn link_moved(db: &Connection, present: &str, before: &str) -> Result<Vec<String>> {
+    let mut insert = db.prepare_cached(
+        "insert into links (object, issue, at, by_login) select object, ?1, at, by_login from links as l
+         where issue = ?2 and substr(object, 1, ?3) = ?4
+             and not exists (select 1 from links where object = l.object and issue = ?1) order by id returning object",
+    )?;
+    insert.query_map(params![present, before, CHANNEL.len() as i64, CHANNEL], |row| row.get(0))?.collect()
+}
+
 /// All that lead to a channel: issues and objects.
 pub fn links_to_channels(db: &Connection) -> Result<Vec<(String, String)>> {
     let mut select = db.prepare("select issue, object from links where substr(object, 1, ?1) = ?2 order by id")?;
