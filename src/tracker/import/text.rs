@@ -134,7 +134,7 @@ impl Writer<'_> {
         let inner = rest.strip_prefix(fence)?;
         let end = inner.find(fence)?;
         let text = &inner[..end];
-        if text.contains(['{', '}', '\\', '`']) {
+        if text.contains(['{', '}', '\\']) {
             return None;
         }
         // In code nothing is escaped; a block has lines of its own.
@@ -248,9 +248,9 @@ fn is_address(text: &str) -> bool {
     ["https://", "http://", "mailto:", "tel:"].iter().any(|scheme| text.starts_with(scheme))
 }
 
-/// A line `1.` or `1)` begins a list.
+/// A line `1.` or `1)` begins a list, also behind spaces.
 fn ends_with_number(text: &str) -> bool {
-    let line = text.rsplit('\n').next().unwrap_or_default();
+    let line = text.rsplit('\n').next().unwrap_or_default().trim_start_matches(' ');
     !line.is_empty() && line.chars().all(|c| c.is_ascii_digit())
 }
 
@@ -290,6 +290,9 @@ mod tests {
             ),
             ("{KEY} \\KEY `{`", M::Markdown, "&#123;{{issue.key}}&#125; &#92;{{issue.key}} \\`&#123;\\`"),
             ("- *no* marks\n1. KEY #1\n2) so", M::None, "\\- \\*no\\* marks\n1\\. {{issue.key}} \\#1\n2\\) so"),
+            ("  - so\n ===\n 1. so", M::None, "  \\- so\n \\===\n 1\\. so"),
+            ("a ```x``` b ```\ny`z\n```", M::Mrkdwn, "a \n```\nx\n```\n b \n```\ny`z\n```\n"),
+            ("[a\nb](https://x.y)", M::Markdown, "\\[a\nb\\](https://x.y)"),
         ] {
             assert_eq!(template(text, markup), expected, "{text}");
         }
