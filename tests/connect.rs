@@ -33,7 +33,7 @@ impl World {
         self.tracker().triggers("TEST")
     }
 
-    fn named(&self, event: &str) -> Value {
+    pub fn named(&self, event: &str) -> Value {
         let name = format!("Campanile tracker: {event}");
         let standing = self.standing();
         let [one] = &standing.iter().filter(|it| it["name"] == name).collect::<Vec<_>>()[..] else {
@@ -43,7 +43,7 @@ impl World {
     }
 
     /// Changes a trigger as somebody does on the pages of the queue.
-    async fn edited(&self, event: &str, change: Value) -> Value {
+    pub async fn edited(&self, event: &str, change: Value) -> Value {
         let trigger = self.named(event);
         let (id, version) = (&trigger["id"], &trigger["version"]);
         let url = format!("{}/v3/queues/TEST/triggers/{id}?version={version}", self.tracker().api_url());
@@ -218,6 +218,28 @@ async fn a_change_that_overtakes_ours_is_read_again_three_times_at_most() {
     assert_eq!(ran.code, Some(1));
     assert!(ran.out.contains("failed") && ran.out.contains("changed meanwhile"), "{}", ran.out);
     assert_eq!(ran.out.matches("as it should be").count(), 4, "the others are looked at: {}", ran.out);
+}
+
+/// What it has become since it was listed decides, and not what it was.
+#[tokio::test]
+async fn a_trigger_that_somebody_makes_his_own_meanwhile_is_left_to_him() {
+    let world = start().await;
+    world.run_public(&["connect", "TEST"]).await.done();
+    world.edited("created", json!({"active": false})).await;
+    world.tracker().fault(Fault::HangBefore.once().method("patch_trigger"));
+    let before = world.tracker().requests("patch_trigger");
+    let overtaking = async {
+        while world.tracker().requests("patch_trigger") == before {
+            tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+        }
+        let his = world.edited("created", json!({"name": "Mine"})).await;
+        world.tracker().release();
+        his
+    };
+    let both = async { tokio::join!(world.run_public(&["connect", "TEST"]), overtaking) };
+    let (ran, his) = tokio::time::timeout(std::time::Duration::from_secs(60), both).await.expect("in time");
+    assert!(world.standing().contains(&his), "{:#?}", world.standing());
+    assert!(ran.out.contains("Mine") || ran.out.contains("created"), "{}", ran.out);
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! Calls that Tracker gave up are found in its webhook log.
 
+mod calls;
 mod door;
 mod killed;
 mod rounds;

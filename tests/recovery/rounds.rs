@@ -120,3 +120,72 @@ async fn what_was_read_of_the_log_is_not_asked_for_again() {
         assert!(asked_from(&connected)[known] > next[known - 1], "{:?}", asked_from(&connected));
     }
 }
+
+/// In the same round: the next one comes five minutes later.
+#[tokio::test]
+async fn a_queue_that_cannot_be_read_hinders_no_other() {
+    let setup = usual();
+    let issue = TrackerIssue::new("OPS-1", "so");
+    let tracker = setup.tracker.clone().map(|tracker| tracker.queue(TrackerQueue::new("OPS", "Смена")).issue(issue));
+    let mut connected = Connected::without_triggers(Setup { tracker, ..setup }).await;
+    connected.stop().await;
+    let trigger = trigger(Watched::CommentAdded, &connected.door.url, HOOK_SECRET);
+    connected.world.tracker().make_trigger("OPS", &trigger).unwrap();
+    connected.world.tracker().comment("OPS-1", "so", "ivan.ivanov").unwrap();
+    connected.until_tried(5).await;
+    connected.world.clock.pass(HOUR);
+    let fault = Fault::error("422 Так нельзя.").always().method("triggers");
+    connected.world.tracker().fault(fault.when(|call| call.path[0] == "TEST"));
+    let path = connected.world.config_path();
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text.replacen("queues: [TEST]", "queues: [TEST, OPS]", 1)).unwrap();
+    let before = connected.world.tracker().requests("triggers");
+    connected.start().await;
+    connected.until(|| connected.world.tracker().requests("triggers") > before).await;
+    for _ in 0..120 {
+        connected.world.clock.pass(SECOND);
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    assert_eq!((connected.world.tracker().requests("triggers") - before, connected.recovered().await), (2, 1.0));
+}
+
+/// Whoever has changed the rights or the queues reloads, and need not wait for the hour.
+#[tokio::test]
+async fn a_reload_ends_the_hour_and_forgets_queues_that_are_named_no_more() {
+    let setup = usual();
+    let robot = TrackerUser::new("campanile-bot", "Робот", "Кампанилы").without_rights();
+    let tracker = setup.tracker.clone().map(|tracker| tracker.queue(TrackerQueue::new("OPS", "Смена")).user(robot));
+    let connected = Connected::new(Setup { tracker, ..setup }).await;
+    let refused = |queue: &str| format!("campanile_recovery_refused{{queue=\"{queue}\"}}");
+    connected.world.until_figure(&refused("TEST"), 1.0, SECOND).await;
+    let before = connected.world.tracker().requests("triggers");
+    connected.world.reload_with(|text| text.replacen("queues: [TEST]", "queues: [TEST, OPS]", 1)).await.unwrap();
+    for _ in 0..120 {
+        connected.world.clock.pass(SECOND);
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    assert_eq!(connected.world.tracker().requests("triggers"), before + 2, "both are asked");
+    connected.world.reload_with(|text| text.replacen("queues: [TEST, OPS]", "queues: [OPS]", 1)).await.unwrap();
+    connected.until(|| connected.world.tracker().requests("triggers") == before + 3).await;
+    connected.world.until_figure(&refused("OPS"), 1.0, SECOND).await;
+    assert!(!connected.world.metrics().await.contains(&refused("TEST")));
+}
+
+/// A replica of a version that notes nothing of calls may go on for an hour.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn beside_replicas_of_before_an_upgrade_the_store_knows_of_calls_an_hour_later() {
+    let database = Database::new().await;
+    let connected = Connected::new(Setup { store: database.url.clone(), ..usual() }).await;
+    let client = crate::harness::postgres::connect(&database.url).await;
+    let since = async || {
+        let row = client.query_one("select number from marks where name = 'recovered'", &[]).await.unwrap();
+        row.get::<_, i64>(0)
+    };
+    let began = since().await;
+    assert!(began <= connected.world.clock.now_ms(), "alone it knows at once");
+    client.execute("delete from marks where name = 'recovered'", &[]).await.unwrap();
+    let before = connected.world.clock.now_ms();
+    let other = connected.world.another_app().await;
+    assert!(since().await >= before + HOUR.as_millis() as i64);
+    drop(other);
+}
