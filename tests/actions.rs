@@ -154,12 +154,16 @@ async fn an_action_outlives_a_restart() {
 
 /// A world whose reviews come from Bitbucket, with what more its source says.
 async fn reviewed(more: &str) -> World {
+    reviewed_with("{transition: readyForTest}", more).await
+}
+
+async fn reviewed_with(actions: &str, more: &str) -> World {
     let setup = Setup {
         sources: format!("  reviews: {{kind: bitbucket-cloud, secret: {{env: REVIEWS}}{more}}}\n"),
         secrets: vec![("REVIEWS", SECRET), ("API", "api-token")],
         ..Setup::default().with_tracker()
     };
-    setup.routes("  - {name: accepted, channels: [ops-slack], issue: {transition: readyForTest}}\n").start().await
+    setup.routes(&format!("  - {{name: accepted, channels: [ops-slack], issue: {actions}}}\n")).start().await
 }
 
 #[tokio::test]
@@ -182,6 +186,26 @@ async fn a_verdict_whose_issue_nobody_tells_reaches_its_channel_all_the_same() {
     let event = world.api(&format!("/api/v1/events/{}", answer.json()["event"])).await["event"].clone();
     assert_eq!((&event["document"]["event"]["unenriched"], event["document"].get("issue")), (&json!(true), None));
     assert_eq!(world.deliveries().await.len(), 1, "without an issue nothing is done to one");
+}
+
+/// A call's actions are one verdict: one that failed is no repetition because the other was done.
+#[tokio::test]
+async fn an_action_of_a_verdict_is_done_when_it_is_replayed_after_the_others_of_its_call() {
+    let world = reviewed_with("{transition: readyForTest, comment: so}", "").await;
+    world.tracker().fault(Fault::error("422 Так нельзя.").always().method("execute"));
+    let call = Call::recorded("bitbucket-cloud/approved").set("pullrequest.title", "TEST-1: log in");
+    assert_eq!(call.to("reviews").send(&world).await.status, 202);
+    let ended = |rows: &[Value]| rows.len() == 3 && rows.iter().all(|row| row["state"] != "pending");
+    let rows = world.until_deliveries(ended).await;
+    let dead: Vec<_> = rows.iter().filter(|row| row["state"] == "dead").collect();
+    let [dead] = dead[..] else { panic!("{rows:#?}") };
+    assert_eq!(dead["template"], "transition");
+    assert_eq!(world.tracker().comments("TEST-1").len(), 1);
+    world.tracker().clear();
+    let replayed = world.http.post(&world.admin_url(&format!("/api/v1/deliveries/{}/replay", dead["id"])));
+    assert_eq!(replayed.json(&json!({})).await.status, 200);
+    world.until_issue("TEST-1", |issue| status(issue) == "readyForTest").await;
+    world.until_all("delivered").await;
 }
 
 /// Somebody presses "Resend" on an old delivery, and it is known no more: what people did to the issue since then stays.

@@ -247,11 +247,16 @@ async fn gitea_by_its_header_and_its_action() {
     check("review-approved", "pull_request_review_approved", &[], "approved").await;
     check("review-approved", "pull_request_review_rejected", &[], "changes_requested").await;
     check("review-approved", "pull_request_review_comment", &[], "commented").await;
+    for event in ["pull_request_comment", "pull_request_review_comment"] {
+        check("review-approved", event, &[("action", json!("deleted"))], "ignored").await;
+    }
     for (action, verdict) in [
         ("opened", "opened"),
         ("reopened", "opened"),
         ("edited", "updated"),
         ("synchronized", "updated"),
+        ("synchronize", "updated"), // as GitHub says it
+        ("deleted", "ignored"),
         ("label_updated", "ignored"),
         ("assigned", "ignored"),
         ("review_requested", "ignored"),
