@@ -32,21 +32,22 @@
 //! # The way of a delivery
 //!
 //! Each account has a [`lane::Runner`]. It claims lanes that have something due (`lane/mod.rs`), takes a lane's oldest
-//! deliveries, and serves one after the other (`deliver.rs`). For a message (`message.rs`) [`template`] renders the event to
-//! a [`message::Message`], and [`messenger`] gives it Slack's or Telegram's form; an action on an issue (`action.rs`) is
-//! done by [`tracker`]; both go through the one tower stack of [`layers`]. [`delivery::SendError::advice`] decides on the variant of a failure what follows: try again,
-//! wait, hold, give up. [`outbox::Outbox::settle`] writes the receipt or the cause; only when that is on disk the lane's
-//! next delivery is sent.
+//! deliveries, and serves one after the other (`deliver.rs`). For a message (`message.rs`) [`template`] renders the
+//! event to a [`message::Message`], and [`messenger`] gives it Slack's or Telegram's form; an action on an issue
+//! (`action.rs`) is done by [`tracker`]; both go through the one tower stack of [`layers`].
+//! [`delivery::SendError::advice`] decides on the variant of a failure what follows: try again, wait, hold, give up.
+//! [`outbox::Outbox::settle`] writes the receipt or the cause; only when that is on disk the lane's next delivery is
+//! sent.
 //!
 //! # Around it
 //!
 //! [`cli`] has a file for each command (`doctor` one for each service that it asks), [`app`] puts the parts together,
 //! [`config`] reads `config.yaml` with every finding and its place ([`yaml`]), [`admin`] shows the outbox, [`tracker`]
 //! asks and changes Tracker's issues and triggers, [`link`] answers Tracker of what issues are linked to
-//! (`http/links.rs`, rows by `outbox/links.rs`), [`host`] asks a code host for a review's comments, [`transport`] makes
-//! the calls that leave, [`key`] finds issue keys in texts, [`clock`], [`lifecycle`], [`telemetry`] and [`tls`] serve
-//! all, and [`simulator`] is Slack, Telegram and Tracker over HTTP, for tests and, with a page, for `demo`. Imports point
-//! one way; `tests/architecture.rs` holds it.
+//! (`http/links.rs`, rows by `outbox/links.rs`, kept by `app/moved.rs` when an issue is moved), [`host`] asks a code
+//! host for a review's comments, [`transport`] makes the calls that leave, [`key`] finds issue keys in texts,
+//! [`clock`], [`lifecycle`], [`telemetry`] and [`tls`] serve all, and [`simulator`] is Slack, Telegram and Tracker over
+//! HTTP, for tests and, with a page, for `demo`. Imports point one way; `tests/architecture.rs` holds it.
 
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "a test is the outside that the bans name"))]
 

@@ -38,7 +38,8 @@ pub async fn keep(works: Arc<Works>, lifecycle: Lifecycle) {
     }
 }
 
-/// Asks for the issues of the next links. Gives where to go on; `None`: at the newest.
+/// Asks for the issues of the next links; of which Tracker does not tell, it is asked again when all others were. Gives where
+/// to go on; `None`: at the newest.
 async fn look(works: &Works, tracker: &Client, before: Option<i64>) -> Result<Option<i64>, OutboxError> {
     let filter = LinkFilter { before, limit: ISSUES, ..LinkFilter::default() };
     let links = works.outbox.links(filter).await?;
@@ -59,7 +60,6 @@ async fn look(works: &Works, tracker: &Client, before: Option<i64>) -> Result<Op
             }
             Err(error) => {
                 debug!(issue, %error, "Tracker does not tell whether a linked issue was moved; asked again later");
-                return Ok(before);
             }
         }
     }
